@@ -1,0 +1,154 @@
+"""The baseline: how the training data's inputs, and the model's outputs on them, were distributed.
+
+It travels in the manifest, so that every device bins the same way and profiles add up.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeloop.errors import DataError, ManifestDamagedError
+from edgeloop.summaries import SummaryKind, summarize, summary_names
+
+__all__ = [
+    "CONFIDENCE",
+    "ENTROPY",
+    "PREDICTED_CLASS",
+    "Baseline",
+    "Feature",
+    "bin_counts",
+    "fit_baseline",
+    "output_features",
+]
+
+PREDICTED_CLASS = "predicted class"
+CONFIDENCE = "confidence"
+ENTROPY = "entropy"
+
+
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One profiled quantity: `edges` (ascending, finite) cut the real line into `len(edges) + 1` bins.
+
+    A value falls into bin i when edges[i-1] < value <= edges[i]; one more bin at the end counts the missing (NaN).
+    `counts` are those of the training data, one per bin, the missing included. `mean` is theirs too, for people.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    counts: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+    mean: float
+
+    def __post_init__(self) -> None:
+        """Check that the counts fit the edges."""
+        if len(self.counts) != len(self.edges) + 2:
+            raise ManifestDamagedError(
+                f"baseline feature {self.name!r} has {len(self.edges)} edges and {len(self.counts)} counts, "
+                f"not {len(self.edges) + 2}"
+            )
+        if any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
+            raise ManifestDamagedError(f"baseline feature {self.name!r}: its edges don't ascend")
+
+
+class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The training data's distribution, feature by feature: inputs first, then outputs.
+
+    `summary` says how the input features are computed from an input; `inputs` holds that many features; `outputs`
+    holds confidence and entropy, and the predicted class as one bin per class, for a classifier.
+    """
+
+    summary: SummaryKind
+    inputs: tuple[Feature, ...]
+    outputs: tuple[Feature, ...]
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """All features, in the order in which a profile stores their counts."""
+        return self.inputs + self.outputs
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The training data's counts, flat, in a profile's layout: int64 of shape (bins,)."""
+        return np.concatenate([np.asarray(f.counts, dtype=np.int64) for f in self.features])
+
+
+def output_features(outputs: NDArray[np.generic], classes: int) -> NDArray[np.float32]:
+    """What is profiled of a classifier's output: float32 (n, 3), of confidence, entropy in nats, predicted class.
+
+    `outputs` is (n, classes) of probabilities in real units. Confidence is the largest; entropy is that of the
+    row scaled to sum 1 (an int8 softmax sums to 1 only nearly). A row that isn't finite gives NaN.
+    """
+    p = np.asarray(outputs, dtype=np.float32).reshape(len(outputs), classes)
+    total = np.maximum(p.sum(axis=1, keepdims=True), np.float32(1e-9))
+    q = np.clip(p / total, np.float32(1e-9), 1)
+    entropy = -(q * np.log(q)).sum(axis=1)
+    predicted = np.where(np.isfinite(entropy), p.argmax(axis=1), np.nan)
+    return np.stack([p.max(axis=1), entropy, predicted], axis=1).astype(np.float32)
+
+
+def bin_counts(edges: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many of `values` are in each bin: int64 (len(edges) + 2,), the missing (NaN) last; ±∞ in the outer bins."""
+    # searchsorted puts NaN behind everything: into the last finite bin. It is moved to its own.
+    where = np.searchsorted(edges, values, side="left")
+    where[np.isnan(values)] = len(edges) + 1
+    return np.bincount(where, minlength=len(edges) + 2).astype(np.int64)
+
+
+def fit_baseline(
+    x: NDArray[np.generic],
+    outputs: NDArray[np.generic] | None,
+    *,
+    summary: SummaryKind,
+    classes: int = 0,
+    names: tuple[str, ...] | None = None,
+    bins: int = 10,
+) -> Baseline:
+    """Bin the training data at its quantiles.
+
+    Args:
+        x: (n, …) inputs, as they come from the sensor, before preprocessing.
+        outputs: (n, classes) the artifact's outputs on `x`, in real units; None profiles the inputs alone.
+        summary: how the inputs are summarized.
+        classes: the number of classes; 0 for a model that isn't a classifier.
+        names: the input features' names; made up where None.
+        bins: bins per feature; fewer where values tie.
+
+    Raises:
+        DataError: fewer than 50 samples: the quantiles would say nothing.
+    """
+    if len(x) < 50:
+        raise DataError(f"a baseline needs at least 50 samples, not {len(x)}: give more training data")
+    values = summarize(summary, x)
+    names = names or summary_names(summary, x.shape[1:])
+    if len(names) != values.shape[1]:
+        raise DataError(f"{len(names)} feature names for {values.shape[1]} features")
+    inputs = tuple(_fit_feature(n, v, bins) for n, v in zip(names, values.T, strict=True))
+    if outputs is None or classes == 0:
+        return Baseline(summary=summary, inputs=inputs, outputs=())
+    out = output_features(outputs, classes)
+    by_class = tuple(float(c) + 0.5 for c in range(classes - 1))
+    return Baseline(
+        summary=summary,
+        inputs=inputs,
+        outputs=(
+            _fit_feature(CONFIDENCE, out[:, 0], bins),
+            _fit_feature(ENTROPY, out[:, 1], bins),
+            _count(PREDICTED_CLASS, by_class, out[:, 2]),
+        ),
+    )
+
+
+def _fit_feature(name: str, values: NDArray[np.float32], bins: int) -> Feature:
+    finite = values[np.isfinite(values)]
+    if len(finite) == 0:
+        raise DataError(f"feature {name!r} has no finite value in the training data: leave it out")
+    cuts = np.unique(np.quantile(finite, np.linspace(0, 1, bins + 1)[1:-1]).astype(np.float32))
+    return _count(name, tuple(float(c) for c in cuts), values)
+
+
+def _count(name: str, edges: tuple[float, ...], values: NDArray[np.float32]) -> Feature:
+    counts = bin_counts(np.asarray(edges, dtype=np.float32), values)
+    return Feature(name=name, edges=edges, counts=tuple(counts.tolist()), mean=float(np.nanmean(values)))

@@ -1,0 +1,43 @@
+"""`edgeloop agent`: run a device from one TOML file."""
+
+from __future__ import annotations
+
+import argparse
+
+from edgeloop.cli import Command, Result
+
+__all__ = ["COMMAND"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("config", help="the agent's TOML file (docs/reference/agent.md)")
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="at the end, wait so long for what is still to be sent",
+    )
+
+
+def run(args: argparse.Namespace) -> Result:
+    """Run until the source ends, or SIGTERM or SIGINT asks for the end."""
+    from dataclasses import asdict
+
+    from edgeloop.agent import Agent
+    from edgeloop.config import load_config
+
+    report = Agent(load_config(args.config)).run_until_signalled(drain_s=args.drain)
+    box = report.outbox
+    text = (
+        f"{report.device}: {report.inferences:,} inferences, {report.switches} switches; inputs: "
+        f"{report.refused_inputs} refused, {report.skipped_inputs} skipped, {report.dropped_inputs} dropped; "
+        f"{report.missed_deadlines} deadlines missed, {report.lost_predictions} predictions lost; "
+        f"{box['put']:,} messages put, {box['acknowledged']:,} acknowledged, {box['dropped']} dropped, "
+        f"{box['pending']} waiting"
+    )
+    return Result(data=asdict(report), text=text)
+
+
+COMMAND = Command(help="run a device: source, model, uplink and updates", configure=configure, run=run)

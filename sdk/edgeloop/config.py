@@ -1,0 +1,118 @@
+"""The agent's configuration: one TOML file, validated before anything starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from edgeloop.bounded import Policy
+from edgeloop.errors import ConfigError
+from edgeloop.mqtt import parse_broker_url
+from edgeloop.sinks import AnySink
+from edgeloop.sources import AnySource, Camera, PythonSource
+from edgeloop.topics import check_device_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["AgentConfig", "StreamConfig", "load_config"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands between the source and the model; see `edgeloop.stream.run_stream`."""
+
+    queue_size: Annotated[int, msgspec.Meta(ge=1)] = 64
+    policy: Policy = "block"
+    deadline_ms: Positive | None = None
+
+
+class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that the agent must know. Relative paths count from the file's own folder.
+
+    Args:
+        device: the device's name.
+        directory: where the outbox and the artifacts live.
+        broker: `mqtt://host:port`.
+        trusted_keys: public key files; an artifact must be signed by one of them.
+        source: where inputs come from; see `edgeloop.sources`.
+        artifact: the artifact to start with, where the store holds none that is newer.
+        predictions: a file to which predictions are appended as JSON lines; "-" is standard output.
+        sinks: where else they go; see `edgeloop.sinks`.
+        stream: what happens when inputs come faster than the model answers.
+        window_s: how long a profile's window is.
+        metrics_file: where to put statistics in Prometheus' text format, anew each window, for node_exporter's textfile
+            collector.
+        sample_bytes_per_day: the budget for picked inputs; 0 sends none.
+        outbox_bytes: what may wait on disk.
+    """
+
+    device: str
+    directory: str
+    broker: str
+    trusted_keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    source: AnySource
+    artifact: str | None = None
+    predictions: str | None = None
+    sinks: tuple[AnySink, ...] = ()
+    stream: StreamConfig = StreamConfig()
+    window_s: Positive = 60.0
+    metrics_file: str | None = None
+    sample_bytes_per_day: Annotated[float, msgspec.Meta(ge=0)] = 1e6
+    outbox_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 64 << 20
+
+
+def load_config(path: str | Path) -> AgentConfig:
+    """Read the agent's configuration, paths made absolute.
+
+    Raises:
+        OSError: the file can't be read.
+        ConfigError: no TOML, an unknown or missing field, a wrong type or value; the message names it.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if isinstance(source := table.get("source"), dict) and "call" in source:
+            source.setdefault("kind", "python")
+        config = msgspec.convert(table, AgentConfig)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    check_device_name(config.device)
+    parse_broker_url(config.broker)
+    if isinstance(config.source, PythonSource) and config.source.call.count(":") != 1:
+        raise ConfigError(f"{path}: source.call is {config.source.call!r}: write 'module:function'")
+    base = path.resolve().parent
+
+    def absolute(name: str | None) -> str | None:
+        return name if name in (None, "-") else str(base / name)
+
+    return msgspec.structs.replace(
+        config,
+        directory=str(base / config.directory),
+        trusted_keys=tuple(str(base / key) for key in config.trusted_keys),
+        artifact=absolute(config.artifact),
+        predictions=absolute(config.predictions),
+        metrics_file=absolute(config.metrics_file),
+        source=_completed(config.source, base, config.broker),
+        sinks=tuple(_completed(sink, base, config.broker) for sink in config.sinks),
+    )
+
+
+def _completed(part: S, base: Path, broker: str) -> S:
+    """A source or a sink with its file counted from `base`, and the agent's broker where it names none."""
+    changes: dict[str, Any] = {}
+    for field in ("path", "device") if isinstance(part, Camera) else ("path",):
+        name = getattr(part, field, None)
+        if isinstance(name, str) and name != "-":
+            changes[field] = str(base / name)
+    if getattr(part, "broker", broker) is None:
+        changes["broker"] = broker
+    return msgspec.structs.replace(part, **changes)

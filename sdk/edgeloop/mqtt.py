@@ -1,0 +1,63 @@
+"""The broker's address, and a paho client with our settings."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edgeloop.errors import ConfigError
+
+__all__ = ["BrokerAddress", "make_client", "parse_broker_url"]
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """Where the broker listens, and whether TLS is spoken there."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        """As it is written in a configuration."""
+        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
+
+
+def parse_broker_url(url: str) -> BrokerAddress:
+    """Read `mqtt://host[:port]`, or `mqtts://…` for TLS.
+
+    Raises:
+        ConfigError: anything else; a user or a password in it, too: these come from the environment, where no other
+            process can list them.
+    """
+    wanted = "write mqtt://HOST[:PORT], or mqtts:// for TLS"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"broker {url!r}: {error}: {wanted}") from error
+    if parts.username or parts.password:
+        raise ConfigError("broker: user and password don't belong into the URL: set EDGELOOP_MQTT_USER and _PASSWORD")
+    if parts.scheme not in _PORTS or not host or parts.path not in ("", "/"):
+        raise ConfigError(f"broker {url!r}: {wanted}")
+    return BrokerAddress(host, port or _PORTS[parts.scheme], parts.scheme == "mqtts")
+
+
+def make_client(address: BrokerAddress, client_id: str) -> Client:
+    """A paho client for MQTT 5, not connected yet.
+
+    User and password, if any, are those of `EDGELOOP_MQTT_USER` and `EDGELOOP_MQTT_PASSWORD`; TLS trusts the system's
+    certificates.
+    """
+    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
+    if user := os.environ.get("EDGELOOP_MQTT_USER"):
+        client.username_pw_set(user, os.environ.get("EDGELOOP_MQTT_PASSWORD"))
+    if address.tls:
+        client.tls_set()
+    return client

@@ -1,0 +1,123 @@
+"""A new artifact's way onto the device: collected chunk by chunk, verified, tried, and only then switched to."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeloop.artifact import Artifact, read_artifact, write_artifact
+from edgeloop.errors import ArtifactError, EdgeloopError, MessageError
+from edgeloop.messages import ArtifactRef
+from edgeloop.runtime import Runtime
+from edgeloop.signing import PublicKey
+
+__all__ = ["ArtifactStore", "ChunkCollector"]
+
+log = logging.getLogger(__name__)
+
+
+class ChunkCollector:
+    """Puts an artifact together from chunks that come in any order, some of them twice.
+
+    Args:
+        wanted: what the centre announced.
+        max_bytes: the largest artifact that this device takes.
+
+    Raises:
+        MessageError: the announced artifact is larger than that.
+    """
+
+    def __init__(self, wanted: ArtifactRef, *, max_bytes: int) -> None:
+        if wanted.size_bytes > max_bytes:
+            raise MessageError(f"artifact of {wanted.size_bytes} bytes: this device takes up to {max_bytes}")
+        self.wanted = wanted
+        self._chunks: dict[int, bytes] = {}
+
+    def add(self, index: int, chunk: bytes) -> bytes | None:
+        """Add a chunk; give the whole file once it is complete, else None.
+
+        Raises:
+            MessageError: a chunk outside the file or of the wrong length, or a complete file of another hash, after
+                which the collector is empty again.
+        """
+        wanted = self.wanted
+        last = wanted.chunks - 1
+        size = wanted.size_bytes - last * wanted.chunk_bytes if index == last else wanted.chunk_bytes
+        if not 0 <= index <= last or len(chunk) != size:
+            raise MessageError(f"chunk {index} of {len(chunk)} bytes isn't one of {wanted.chunks} of {wanted.name!r}")
+        self._chunks[index] = chunk
+        if len(self._chunks) <= last:
+            return None
+        data = b"".join(self._chunks[i] for i in range(wanted.chunks))
+        self._chunks.clear()
+        if hashlib.sha256(data).hexdigest() != wanted.sha256:
+            raise MessageError(f"artifact {wanted.name!r} version {wanted.version}: its chunks don't have its hash")
+        return data
+
+
+class ArtifactStore:
+    """The device's two artifacts on disk: the active one, and the one before it to fall back to.
+
+    Args:
+        directory: where they are; made where absent.
+        trusted: the keys whose signature lets an artifact run.
+    """
+
+    def __init__(self, directory: Path, trusted: Sequence[PublicKey]) -> None:
+        self._active = directory / "active.tflite"
+        self._previous = directory / "previous.tflite"
+        self._trusted = trusted
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def start(self, installed: Artifact | None) -> Runtime:
+        """The runtime to start with: the newest artifact here, or the `installed` one, that verifies and works.
+
+        Raises:
+            ArtifactError: none does; the message says why of each.
+        """
+        candidates: list[Artifact] = [] if installed is None else [installed]
+        reasons: list[str] = []
+        for path in (self._active, self._previous):
+            try:
+                candidates.append(read_artifact(path))
+            except FileNotFoundError:
+                continue
+            except (ArtifactError, OSError) as error:
+                reasons.append(str(error))
+        for artifact in sorted(candidates, key=lambda a: a.manifest.version, reverse=True):
+            try:
+                artifact.verify(self._trusted)
+                runtime = Runtime(artifact)
+            except EdgeloopError as error:
+                reasons.append(str(error))
+                log.warning("not started: %s", error)
+                continue
+            self._keep(artifact)
+            return runtime
+        raise ArtifactError("no artifact to run: " + ("; ".join(reasons) or "none is installed"))
+
+    def switch(self, data: bytes, running: Artifact) -> Runtime:
+        """Verify a new artifact, try it, and make it the active one. The old one runs on until the caller takes it.
+
+        Raises:
+            ArtifactError, ModelError: it isn't signed by a trusted key, isn't newer, or doesn't work here; nothing has
+                changed.
+            OSError: it can't be written; nothing has changed.
+        """
+        artifact = read_artifact(data, name="the deployed artifact")
+        artifact.verify(self._trusted, newer_than=running.manifest.version)
+        if artifact.manifest.name != running.manifest.name:
+            raise ArtifactError(
+                f"the deployed artifact is {artifact.manifest.name!r}, this device runs {running.manifest.name!r}"
+            )
+        runtime = Runtime(artifact)
+        write_artifact(self._previous, running)
+        write_artifact(self._active, artifact)
+        return runtime
+
+    def _keep(self, artifact: Artifact) -> None:
+        data = artifact.to_bytes()
+        if not self._active.exists() or self._active.read_bytes() != data:
+            write_artifact(self._active, artifact)

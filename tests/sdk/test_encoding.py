@@ -1,0 +1,132 @@
+"""Encoding gives the bits of preprocessing and quantization, one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeloop.encoding import Encoder
+from edgeloop.errors import InputError
+from edgeloop.manifest import TensorSpec
+from edgeloop.preprocessing import CenterCrop, Impute, Normalize, Resize, Scale, Step, preprocess
+from edgeloop.quantization import quantize, quantize_table
+
+finite = st.floats(-300, 300, width=32)
+scales = st.floats(0.015625, 8, width=32)
+steps_of_three = st.lists(
+    st.one_of(
+        st.builds(Scale, finite, finite),
+        st.builds(Normalize, st.tuples(finite, finite, finite), st.tuples(scales, scales, scales)),
+    ),
+    max_size=3,
+)
+
+
+def all_values(sensor: str) -> np.ndarray:
+    """An image (256, 3) that has each value in each channel."""
+    return np.repeat(np.arange(256, dtype=np.uint8).view(sensor)[:, None], 3, axis=1)
+
+
+@given(
+    steps=steps_of_three,
+    scale=scales,
+    zero_point=st.integers(-128, 127),
+    stored=st.sampled_from(["int8", "uint8"]),
+    sensor=st.sampled_from(["int8", "uint8"]),
+)
+def test_the_table_holds_what_the_steps_and_quantization_give_for_all_256_values(
+    steps: list[Step], scale: float, zero_point: int, stored: str, sensor: str
+) -> None:
+    spec = TensorSpec("x", (1, 256, 3), stored, scale=scale, zero_point=zero_point)
+    x = all_values(sensor)
+    real = preprocess(steps, x[None])
+    table = quantize_table(spec, steps, x.dtype, 3)
+    if not np.isfinite(real).all():
+        assert table is None
+        return
+    assert table is not None
+    encoder = Encoder(spec, steps, None, "model")
+    assert np.array_equal(encoder(x), quantize(spec, real))
+    assert np.array_equal(encoder(x[::-1]), quantize(spec, real[:, ::-1]))
+
+
+@pytest.mark.parametrize(("sensor", "stored", "zero_point"), [("uint8", "int8", -128), ("int8", "uint8", 128)])
+def test_a_camera_into_an_input_of_its_own_scale_keeps_every_value_apart(
+    sensor: str, stored: str, zero_point: int
+) -> None:
+    spec = TensorSpec("x", (1, 256, 3), stored, scale=1 / 255, zero_point=zero_point)
+    x = all_values(sensor)
+    encoded = Encoder(spec, (Scale(1 / 255),), None, "model")(x)
+    assert np.array_equal(encoded, quantize(spec, preprocess((Scale(1 / 255),), x[None])))
+    assert len(np.unique(encoded)) == 256
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (Resize(8, 6, "nearest"), Normalize((100, 110, 120), (50, 55, 60))),
+        (CenterCrop(20, 20), Scale(0.5)),
+        (Resize(8, 6), Scale(0.5)),
+        (Scale(0.5), CenterCrop(4, 4)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int32"])
+@pytest.mark.parametrize("stored", ["int8", "int16", "float32"])
+def test_any_steps_into_any_input_give_the_same_bits(steps: tuple[Step, ...], dtype: str, stored: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (17, 13, 3)).astype(dtype)
+    real = preprocess(steps, image[None])
+    quantized = {} if stored == "float32" else {"scale": 0.7, "zero_point": 3}
+    spec = TensorSpec("x", real.shape, stored, **quantized)
+    encoder = Encoder(spec, steps, image.shape, "model")
+    assert np.array_equal(encoder(image), quantize(spec, real))
+    assert np.array_equal(encoder.batch(np.stack([image, image])), quantize(spec, np.concatenate([real, real])))
+
+
+def test_a_gray_image_gets_the_channel_that_the_model_wants() -> None:
+    spec = TensorSpec("x", (1, 4, 4, 1), "float32")
+    image = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    assert Encoder(spec, (Resize(4, 4),), (5, 6), "model")(image).shape == (1, 4, 4, 1)
+
+
+def test_missing_values_are_refused_unless_a_step_fills_them() -> None:
+    spec = TensorSpec("x", (1, 2), "float32")
+    row = np.array([np.nan, 1])
+    with pytest.raises(InputError, match="NaN or infinity"):
+        Encoder(spec, (), None, "model")(row)
+    assert Encoder(spec, (Impute((7, 8)),), None, "model")(row).tolist() == [[7, 1]]
+
+
+def test_an_input_with_a_free_axis_is_refused() -> None:
+    with pytest.raises(InputError, match="only the batch may be free"):
+        Encoder(TensorSpec("x", (-1, -1, 3), "float32"), (), None, "model")
+
+
+def test_steps_that_do_not_lead_to_the_model_are_refused() -> None:
+    with pytest.raises(InputError, match=r"makes inputs of shape \(8, 8, 3\)"):
+        Encoder(TensorSpec("x", (1, 9, 9, 3), "int8", 1, 0), (Resize(8, 8),), (20, 20, 3), "model")
+
+
+@given(
+    rows=st.lists(st.lists(st.floats(-(2.0**40), 2.0**40, width=32), min_size=3, max_size=3), min_size=1, max_size=4),
+    scale=scales,
+    zero_point=st.integers(-128, 127),
+    stored=st.sampled_from(["int8", "uint8", "int16", "int32"]),
+    dtype=st.sampled_from(["float32", "float64", "int64"]),
+)
+def test_real_values_one_sample_after_another_get_the_bits_of_quantization(
+    rows: list[list[float]], scale: float, zero_point: int, stored: str, dtype: str
+) -> None:
+    spec = TensorSpec("x", (1, 3), stored, scale=scale, zero_point=zero_point)
+    encoder = Encoder(spec, (), None, "model")
+    for row in rows:
+        x = np.array(row).astype(dtype)
+        assert np.array_equal(encoder(x), quantize(spec, x[None].astype(np.float32)))
+
+
+def test_a_sensor_that_gives_what_the_input_stores_is_not_copied() -> None:
+    x = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    encoded = Encoder(TensorSpec("x", (1, 2, 2, 3), "uint8", scale=0.5, zero_point=0), (Scale(0.5),), None, "m")(x)
+    assert np.shares_memory(encoded, x)
+    assert np.array_equal(encoded[0], x)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgeloop.errors import ConfigError
+from edgeloop.messages import Ack, EventMessage, decode_up
+from edgeloop.outbox import Outbox
+
+
+def event(word: str = "x", text: str = "") -> EventMessage:
+    return EventMessage(device="d", time_s=1.0, event=word, detail={"text": text})
+
+
+def test_rows_wait_until_the_centre_acknowledges_them(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        assert outbox.put([event("a"), event("b"), event("c")]) == [1, 2, 3]
+        assert outbox.acknowledge(Ack(outbox.epoch, ((1, 1), (3, 3)))) == 2
+        (row,) = outbox.pending()
+        message = decode_up("event", "d", row.payload)
+        assert (message.event, message.epoch, message.seq) == ("b", outbox.epoch, 2)
+
+
+def test_an_acknowledgement_of_another_epoch_changes_nothing(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        outbox.put([event()])
+        assert outbox.acknowledge(Ack(outbox.epoch - 1, ((1, 1),))) == 0
+        assert outbox.acknowledge(Ack(outbox.epoch, ((2, 99),))) == 0
+        assert len(outbox.pending()) == 1
+
+
+def test_what_waits_survives_a_restart_under_its_old_identity(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        outbox.put([event("old")])
+        old = outbox.epoch
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        assert outbox.epoch > old
+        outbox.put([event("new")])
+        assert [(r.epoch, r.seq) for r in outbox.pending()] == [(old, 1), (outbox.epoch, 1)]
+        counters = outbox.counters()
+        assert (counters.put, counters.pending, counters.acknowledged, counters.dropped) == (2, 2, 0, 0)
+
+
+def test_the_epoch_grows_even_if_the_clock_goes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        old = outbox.epoch
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        assert outbox.epoch == old + 1
+
+
+def test_a_full_outbox_drops_the_least_valuable_samples_and_never_events(tmp_path: Path) -> None:
+    size = 1000
+    with Outbox(tmp_path / "o.sqlite", max_bytes=6 * size) as outbox:
+        outbox.put([event("event", "x" * size)] * 2)
+        outbox.put([event("sample", "x" * size)] * 6, values=[0.1, 0.9, 0.2, 0.8, 0.3, 0.7])
+        assert [r.seq for r in outbox.pending()] == [1, 2, 4, 6, 8]  # the two events, and the three best
+        counters = outbox.counters()
+        assert counters.dropped == 3
+        assert counters.put == counters.acknowledged + counters.dropped + counters.pending
+        assert counters.pending_bytes == sum(len(r.payload) for r in outbox.pending())
+        outbox.put([event("event", "x" * size)] * 9)
+        assert outbox.counters().pending == 11
+
+
+def test_pending_pages_through_the_queue(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        outbox.put([event() for _ in range(10)])
+        first = outbox.pending(limit=4)
+        assert [r.seq for r in outbox.pending(first[-1].id, limit=4)] == [5, 6, 7, 8]
+
+
+def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "o.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(ConfigError, match="outbox"):
+        Outbox(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_threads_may_share_it(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        threads = [threading.Thread(target=lambda: [outbox.put([event()]) for _ in range(20)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [r.seq for r in outbox.pending()] == list(range(1, 81))
+
+
+def test_what_put_returned_for_survives_sigkill(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from edgeloop.messages import EventMessage
+from edgeloop.outbox import Outbox
+outbox = Outbox({str(tmp_path / "o.sqlite")!r})
+while True:
+    print(outbox.put([EventMessage(device="d", time_s=0, event="e")])[0], flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout as out:
+        seen = [int(next(out)) for _ in range(50)]
+        os.kill(process.pid, signal.SIGKILL)
+        seen += [int(line) for line in out if line.endswith("\n")]
+    process.wait()
+    with Outbox(tmp_path / "o.sqlite") as outbox:
+        assert [r.seq for r in outbox.pending(limit=10**6)][: len(seen)] == seen
