@@ -1,0 +1,19 @@
+"""The data a conversion leans on: loading it, picking calibration samples from it, and checking its sets."""
+
+from edgeloop_converters.data.calibration import CalibrationSet, check_stability, pick_calibration
+from edgeloop_converters.data.checks import check_datasets
+from edgeloop_converters.data.dataset import Dataset, Inputs, Skipped
+from edgeloop_converters.data.finding import Finding
+from edgeloop_converters.data.load import load_dataset
+
+__all__ = [
+    "CalibrationSet",
+    "Dataset",
+    "Finding",
+    "Inputs",
+    "Skipped",
+    "check_datasets",
+    "check_stability",
+    "load_dataset",
+    "pick_calibration",
+]
