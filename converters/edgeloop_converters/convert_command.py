@@ -1,0 +1,174 @@
+"""What `edgeloop convert` does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edgeloop.artifact import write_artifact
+from edgeloop.cli import Result
+from edgeloop.errors import ConfigError
+from edgeloop.files import write_atomic
+from edgeloop.preprocessing import Scale, load_steps
+from edgeloop.signing import load_private_key
+from edgeloop_converters.attempts import Limits, Tell
+from edgeloop_converters.conversion import Converted, default_recipe, try_convert
+from edgeloop_converters.data import load_dataset
+from edgeloop_converters.facts import facts_of
+from edgeloop_converters.micro import MicroRun, run_micro
+from edgeloop_converters.models import load_model
+from edgeloop_converters.packaging import Label
+from edgeloop_converters.prepare import Prepared, prepare, read_drop
+from edgeloop_converters.progress import telling
+from edgeloop_converters.proof import find_metric, parse_bytes, parse_us
+from edgeloop_converters.report import render
+from edgeloop_converters.runs import record_run, runs_folder, track_in_mlflow
+from edgeloop_converters.targets import Target, find_target
+from edgeloop_converters.tflite import model_to_c, run
+from edgeloop_converters.trials import cache_folder
+
+__all__ = ["convert_from"]
+
+MICRO_SAMPLES = 20
+
+
+def convert_from(args: argparse.Namespace) -> Result:
+    """Convert, gate, write; the artifact is written only where every budget holds.
+
+    Raises:
+        EdgeloopError, OSError: as the parts do.
+    """
+    target = find_target(args.target) if args.target else None
+    max_size = parse_bytes(args.max_size) if args.max_size else None
+    max_latency = parse_us(args.max_latency) if args.max_latency else None
+    is_search = args.recipe is None and (target is not None or max_size is not None or max_latency is not None)
+    with telling(quiet=bool(args.json)) as tell:
+        prepared = _prepare(args, tell)
+        for finding in prepared.findings:
+            tell(f"data, {finding.severity}: {finding.message}")
+        if args.strict and prepared.findings:
+            lines = [f"{f.severity}: {f.message}" for f in prepared.findings]
+            found = [{"code": f.code, "severity": f.severity, "message": f.message} for f in prepared.findings]
+            return Result(data={"data_findings": found}, text="\n".join(lines), holds=False)
+        converted = try_convert(
+            prepared,
+            Label(
+                args.name or Path(args.model).stem,
+                args.artifact_version,
+                summary="image" if args.images else "columns",
+                key=load_private_key(args.key) if args.key else None,
+            ),
+            max_drop=read_drop(args.max_drop, prepared.metric),
+            max_size_bytes=max_size,
+            max_latency_us=max_latency,
+            recipe=None if is_search else args.recipe or default_recipe(prepared.model),
+            target=target,
+            threads=args.threads,
+            limits=Limits(workers=max(1, args.workers)) if is_search else None,
+            time_limit_s=parse_us(args.time_limit) / 1e6,
+            cache=cache_folder(),
+            thorough=args.report is not None,
+            tell=tell,
+        )
+        holds = converted.verdict.holds and not any(f.severity == "error" for f in _on_target(converted))
+        facts = facts_of(converted) | {"output": args.output if holds else None}
+        if target is not None and target.name == "cortex-m":
+            facts["micro"] = _micro(prepared, converted, tell)
+        written = _write(args, converted, facts, holds=holds)
+    return Result(data=facts, text=_text(converted, args.output, written, target, holds=holds), holds=holds)
+
+
+def _prepare(args: argparse.Namespace, tell: Tell) -> Prepared:
+    metric = find_metric(args.metric) if args.metric else None
+    values = metric is not None and metric.task == "regression"
+    options: dict[str, Any] = {
+        "target": args.target_column,
+        "groups": tuple(g for g in args.groups.split(",") if g),
+        "task": "regression" if values else "classification",
+    }
+    train, evaluation = (load_dataset(path, **options) for path in (args.data, args.evaluation))
+    steps = load_steps(args.preprocessing) if args.preprocessing else ()
+    if args.scale:
+        steps = (*steps, Scale(*args.scale))
+    model = load_model(args.model)
+    for note in model.notes:
+        tell(f"model: {note}")
+    return prepare(model, train, evaluation, preprocessing=steps, metric=args.metric, seed=args.seed)
+
+
+def _on_target(converted: Converted) -> list[Any]:
+    """The findings that keep a file from running on its target at all."""
+    codes = {"unsupported_ops", "dynamic_shapes", "not_integer", "memory"}
+    return [f for f in converted.findings if f.code in codes]
+
+
+def _micro(prepared: Prepared, converted: Converted, tell: Tell) -> dict[str, Any]:
+    from edgeloop.errors import MissingExtraError
+
+    if isinstance(prepared.x_eval, dict):
+        raise ConfigError("cortex-m: a model of several inputs can't be run in tflite-micro's interpreter here")
+    from edgeloop.backends import open_backend
+    from edgeloop.quantization import quantize
+
+    model = converted.artifact.model
+    x = prepared.x_eval[:MICRO_SAMPLES]
+    stored = quantize(open_backend(model).inputs[0], x)
+    try:
+        found: MicroRun = run_micro(model, stored, run(model, x, kernels="reference", raw=True)[0])
+    except MissingExtraError as error:
+        tell(f"tflite-micro wasn't asked: {error}")
+        return {"missing": str(error)}
+    tell(f"tflite-micro runs it in an arena of {found.arena_bytes:,} bytes, {found.max_steps} steps from the reference")
+    return {"arena_bytes": found.arena_bytes, "samples": found.samples, "max_steps": found.max_steps}
+
+
+def _write(args: argparse.Namespace, converted: Converted, facts: dict[str, Any], *, holds: bool) -> list[str]:
+    """Write the artifact, the C array, the report, and the record; gives what was written, in words."""
+    written = []
+    if holds:
+        write_artifact(args.output, converted.artifact)
+        written.append(f"{args.output}: {converted.artifact.size_bytes:,} bytes with its manifest")
+        if args.c_array:
+            code = model_to_c(args.c_array, converted.artifact.model)
+            base = Path(args.output).parent / args.c_array
+            write_atomic(base.with_suffix(".c"), code.source)
+            write_atomic(base.with_suffix(".h"), code.header)
+            written.append(f"{base}.c, {base}.h: the model as a C array")
+    if args.report:
+        write_atomic(args.report, render(converted))
+        written.append(f"{args.report}: the report")
+    run_id = record_run(runs_folder(args.runs), facts)
+    facts["run"] = run_id
+    written.append(f"recorded as {run_id}")
+    files = [Path(f) for f in (args.output if holds else None, args.report) if f]
+    if track_in_mlflow(facts, files):
+        written.append("logged to MLflow")
+    return written
+
+
+def _text(converted: Converted, output: str, written: list[str], target: Target | None, *, holds: bool) -> str:
+    before, after = converted.before, converted.after
+    lines = [
+        f"{'':12}{before.metric:>12}{'bytes':>12}{'latency':>12}",
+        f"{'original':12}{before.value:>12.4f}{before.size_bytes:>12,}{before.latency_us:>10.1f}µs",
+        f"{'artifact':12}{after.value:>12.4f}{after.size_bytes:>12,}{after.latency_us:>10.1f}µs",
+        f"recipe {converted.recipe.name}",
+        converted.verdict.text,
+    ]
+    if len(converted.front) > 1:
+        lines.append("no other is better in all (drop, bytes, µs):")
+        lines += [
+            f"  {c.recipe.name:40}{c.comparison.drop:>9.4f}{c.size_bytes:>12,}{c.latency_us or 0:>10.1f}"
+            f"  {'holds' if c.verdict.holds else ''}"
+            for c in converted.front
+        ]
+    lines += [f"{f.severity}: {f.message} ({f.cause}); {f.remedy}" for f in converted.findings if f.severity != "info"]
+    if not holds:
+        missed = [b.name for b in converted.verdict.budgets if not b.holds] or [f.code for f in _on_target(converted)]
+        where = f" for {target.name}" if target is not None else ""
+        lines.append(
+            f"{output} was not written: {', '.join(missed)} can't be met{where}; "
+            f"the nearest is {converted.recipe.name}, above"
+        )
+    return "\n".join([*lines, *written])

@@ -1,0 +1,152 @@
+"""The proof of a result: the metric with its intervals, slices, calibration, robustness, and the worst layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeloop.errors import DataError, ModelError
+from edgeloop_converters.prepare import Prepared, scores_of
+from edgeloop_converters.proof import (
+    Bin,
+    Comparison,
+    Measurement,
+    RobustnessRow,
+    Slice,
+    SliceReport,
+    TemperatureFit,
+    compare,
+    compare_slices,
+    find_metric,
+    fit_temperature,
+    measure,
+    measure_robustness,
+    reliability_bins,
+    slice_by_column,
+)
+from edgeloop_converters.tflite import Diagnosis, diagnose, run
+
+__all__ = ["Proof", "diagnose_on", "prove"]
+
+ROBUSTNESS_SAMPLES = 300
+DIAGNOSIS_SAMPLES = 32
+FEWEST_FOR_TEMPERATURE = 100
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is known of an artifact, beside the original.
+
+    Args:
+        original: the original's metric, against the trivial answer.
+        artifact: the artifact's.
+        comparison: the one against the other, paired.
+        slices: by what the slices are cut, and the metric by slice.
+        bins: the reliability diagram; empty where the outputs aren't probabilities.
+        temperature: fitted on one half of the evaluation data, judged on the other; None likewise.
+        robustness: under small changes of the input, on up to 300 samples.
+        robustness_original: the same of the original.
+    """
+
+    original: Measurement
+    artifact: Measurement
+    comparison: Comparison
+    slices: tuple[tuple[str, SliceReport], ...]
+    bins: tuple[Bin, ...]
+    temperature: TemperatureFit | None
+    robustness: tuple[RobustnessRow, ...]
+    robustness_original: tuple[RobustnessRow, ...]
+
+    @property
+    def mends_confidence(self) -> bool:
+        """Whether the temperature helps on samples that it wasn't fitted on."""
+        return self.temperature is not None and self.temperature.log_loss_after < self.temperature.log_loss_before
+
+
+def prove(
+    prepared: Prepared, original: bytes, artifact: bytes, outputs: tuple[NDArray[Any], NDArray[Any]], *, thorough: bool
+) -> Proof:
+    """Measure everything that the report shows.
+
+    Args:
+        prepared: the data.
+        original: the float model's file.
+        artifact: the result's.
+        outputs: what the metric is computed of, of the one and of the other.
+        thorough: slices, robustness and calibration too, which takes some thousand calls of both models.
+
+    Raises:
+        DataError: the metric isn't defined on the evaluation data.
+    """
+    p, (before, after) = prepared, outputs
+    bins, temperature = _calibration(p, after)
+    return Proof(
+        original=measure(p.metric, p.y_eval, before, seed=p.seed),
+        artifact=measure(p.metric, p.y_eval, after, seed=p.seed),
+        comparison=compare(p.metric, p.y_eval, before, after, seed=p.seed),
+        slices=_slices(p, after) if thorough else (),
+        bins=bins,
+        temperature=temperature,
+        robustness=_robustness(p, artifact) if thorough else (),
+        robustness_original=_robustness(p, original) if thorough else (),
+    )
+
+
+def diagnose_on(prepared: Prepared, float_model: bytes, model: bytes) -> Diagnosis | None:
+    """The doctor's findings on some evaluation samples; None where no layers correspond."""
+    x = prepared.x_eval
+    few = {k: v[:DIAGNOSIS_SAMPLES] for k, v in x.items()} if isinstance(x, Mapping) else x[:DIAGNOSIS_SAMPLES]
+    try:
+        return diagnose(float_model, model, few)
+    except ModelError:
+        return None
+
+
+def _slices(p: Prepared, outputs: NDArray[Any]) -> tuple[tuple[str, SliceReport], ...]:
+    cuts: dict[str, tuple[Slice, ...]] = {
+        name: slice_by_column(column, name) for name, column in p.evaluation.groups.items()
+    }
+    metric = p.metric
+    if p.evaluation.is_classification and p.metric.task == "classification":
+        cuts = {"class": slice_by_column(p.y_eval, "class", p.labels or None), **cuts}
+        metric = find_metric("accuracy")  # the one that is defined within a class
+    found = []
+    for name, slices in cuts.items():
+        try:
+            found.append((name, compare_slices(metric, p.y_eval, outputs, slices, seed=p.seed, n_resamples=200)))
+        except DataError:
+            continue  # fewer than two slices are large enough: there is nothing to compare
+    return tuple(found)
+
+
+def _calibration(p: Prepared, outputs: NDArray[Any]) -> tuple[tuple[Bin, ...], TemperatureFit | None]:
+    if p.metric.task != "classification" or len(outputs) < FEWEST_FOR_TEMPERATURE:
+        return (), None
+    order = np.random.default_rng(p.seed).permutation(len(outputs))
+    fit, judged = np.array_split(order, 2)
+    try:
+        return (
+            reliability_bins(p.y_eval, outputs),
+            fit_temperature(p.y_eval[fit], outputs[fit], p.y_eval[judged], outputs[judged]),
+        )
+    except DataError:  # logits, not probabilities
+        return (), None
+
+
+def _robustness(p: Prepared, model: bytes) -> tuple[RobustnessRow, ...]:
+    x = p.x_eval
+    if isinstance(x, Mapping):
+        return ()
+    rows = np.random.default_rng(p.seed).permutation(len(x))[:ROBUSTNESS_SAMPLES]
+
+    def predict(values: NDArray[Any]) -> NDArray[Any]:
+        return scores_of(p.metric, run(model, np.asarray(values, np.float32))[0], values)
+
+    try:
+        return measure_robustness(predict, x[rows], p.y_eval[rows], metric=p.metric, seed=p.seed)
+    except DataError:  # an input of another rank, or too few samples for the metric
+        return ()
