@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,21 @@ def test_a_result_is_printed_as_text(register: Callable[..., None], capsys: pyte
     register(lambda _: Result({"n": 1}, "one thing\n"))
     assert cli.main(["it"]) == 0
     assert capsys.readouterr().out == "one thing\n"
+
+
+def test_a_command_that_can_not_be_imported_is_left_out_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = "edgeloop.commands"
+    entries = [
+        EntryPoint("broken", "no_such_module:COMMAND", group),
+        EntryPoint("gone", "edgeloop.cli.inspect:NO_SUCH_NAME", group),
+        EntryPoint("inspect", "edgeloop.cli.inspect:COMMAND", group),
+    ]
+    monkeypatch.setattr(cli, "entry_points", lambda group: entries)
+    assert list(cli.find_commands()) == ["inspect"]
+    told = capsys.readouterr().err.splitlines()
+    assert ["'broken'" in told[0], "'gone'" in told[1], len(told)] == [True, True, 2]
 
 
 def test_json_prints_the_one_document(register: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

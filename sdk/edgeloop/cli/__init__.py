@@ -60,9 +60,14 @@ class Command(NamedTuple):
 
 
 def find_commands() -> dict[str, Command]:
-    """All registered sub-commands by name, in alphabetical order."""
-    found = sorted(entry_points(group="edgeloop.commands"), key=lambda e: e.name)
-    return {e.name: e.load() for e in found}
+    """All registered sub-commands by name, in alphabetical order; one that can't be imported is told and left out."""
+    commands: dict[str, Command] = {}
+    for entry in sorted(entry_points(group="edgeloop.commands"), key=lambda e: e.name):
+        try:
+            commands[entry.name] = entry.load()
+        except (ImportError, AttributeError) as error:  # one broken plug-in must not take the others along
+            sys.stderr.write(f"edgeloop: the command {entry.name!r} is left out: {error}: reinstall its package\n")
+    return commands
 
 
 def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
