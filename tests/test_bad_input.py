@@ -72,6 +72,17 @@ def test_an_empty_data_set(artifact: Path, tmp_path: Path, capsys) -> None:
     assert "no inputs" in fails(capsys, "run", artifact, tmp_path / "x.npy")
 
 
+def test_a_table_without_a_row(artifact: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "x.csv").write_text("a,b,c,d\n")
+    assert "no inputs" in fails(capsys, "run", artifact, tmp_path / "x.csv")
+
+
+def test_a_float_model_is_not_compiled_to_c(artifact: Path, tmp_path: Path, capsys) -> None:
+    line = fails(capsys, "compile-c", artifact, "-o", tmp_path / "c")
+    assert "edgeloop convert" in line
+    assert not (tmp_path / "c").exists()
+
+
 def test_convert_writes_nothing_where_its_data_is_empty(tmp_path: Path, capsys) -> None:
     pytest.importorskip("tensorflow", reason="the convert extra isn't installed")
     (tmp_path / "model.keras").write_text("not a model")

@@ -10,6 +10,8 @@ from edgeloop_converters.to_c.ops import KINDS
 
 __all__ = ["check_graph", "problems"]
 
+_MOST = 20
+
 CONSTANT_OPERANDS = frozenset({"ADD", "MUL"})
 
 
@@ -17,11 +19,19 @@ def check_graph(graph: Graph, subgraphs: int) -> None:
     """Raise where the graph can't be compiled.
 
     Raises:
-        ModelError: names every operator and tensor that stands in the way.
+        ModelError: names the operators and tensors that stand in the way, up to 20 of them.
     """
+    dtypes = {t.dtype for op in graph.ops for t in (*op.inputs, *op.outputs) if t is not None}
+    if dtypes and "int8" not in dtypes and any(dtype.startswith("float") for dtype in dtypes):
+        raise ModelError(
+            f"the model computes in {', '.join(sorted(dtypes))}, and only full-integer int8 is compiled to C: "
+            "make it so with `edgeloop convert` first"
+        )
     found = list(dict.fromkeys(problems(graph, subgraphs)))
     if found:
-        raise ModelError(f"the model can't be compiled to C: {'; '.join(found)}. Compiled are int8 {', '.join(KINDS)}")
+        more = f"; and {len(found) - _MOST} more" if len(found) > _MOST else ""
+        listed = "; ".join(found[:_MOST])
+        raise ModelError(f"the model can't be compiled to C: {listed}{more}. Compiled are int8 {', '.join(KINDS)}")
 
 
 def problems(graph: Graph, subgraphs: int) -> Iterable[str]:

@@ -123,6 +123,8 @@ def _stream(args: argparse.Namespace, runtime: Runtime) -> Result:
         raise report.error
     if report.error is not None:
         raise DataError(f"{args.inputs}: {type(report.error).__name__}: {report.error}") from report.error
+    if not (report.inferences or report.refused or report.skipped):
+        raise DataError(f"{args.inputs}: no inputs in it")
     data = {
         "inferences": report.inferences,
         "refused": report.refused,
@@ -134,7 +136,7 @@ def _stream(args: argparse.Namespace, runtime: Runtime) -> Result:
     }
     text = "" if "-" in (args.sink or ["-"]) else f"{report.inferences:,} inferences in {report.duration_s:.1f} s"
     holds = not (report.refused or report.skipped or sink.lost)
-    return Result(data={"predictions": lines.kept, **data} if lines.kept else data, text=text, holds=holds)
+    return Result(data={"predictions": lines.kept, **data} if args.json else data, text=text, holds=holds)
 
 
 class _Lines:
