@@ -115,10 +115,9 @@ def test_everything_that_stands_in_the_way_is_named_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_float_model_is_refused_by_its_tensors(run: Callable[..., int], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"op 0 \(FULLY_CONNECTED\) tensor 0 \(x 1x4\) is float32") as caught:
+def test_a_float_model_is_refused_in_a_line_that_says_what_to_do(run: Callable[..., int], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"computes in float32.*edgeloop convert"):
         compile_to_c(tiny_model(), "m")
-    assert "op 1 (SOFTMAX)" in str(caught.value)
 
 
 def change(model: bytes, what: Callable[[Any], None]) -> bytes:
