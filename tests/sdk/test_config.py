@@ -1,0 +1,69 @@
+"""The agent's configuration: what is wrong in it is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeloop.config import AgentConfig, StreamConfig, load_config
+from edgeloop.errors import ConfigError
+from edgeloop.sinks import Mqtt, Sqlite
+from edgeloop.sources import Topic
+
+
+class TestConfig:
+    GOOD = 'device="d"\ndirectory="."\nbroker="mqtt://h"\ntrusted_keys=["k"]\n[source]\ncall="m:f"\n'
+
+    def load(self, tmp_path: Path, text: str) -> AgentConfig:
+        (tmp_path / "agent.toml").write_text(text)
+        return load_config(tmp_path / "agent.toml")
+
+    def test_sources_sinks_and_the_stream_are_chosen_by_kind(self, tmp_path: Path) -> None:
+        text = self.GOOD.replace('call="m:f"', 'kind="mqtt"\ntopic="a/#"') + (
+            '[[sinks]]\nkind="sqlite"\npath="p.db"\n[[sinks]]\nkind="mqtt"\nbroker="mqtt://other"\n'
+            '[stream]\npolicy="latest"\ndeadline_ms=50\n'
+        )
+        config = self.load(tmp_path, text)
+        assert config.source == Topic("a/#", "mqtt://h")
+        assert config.sinks == (Sqlite(str(tmp_path / "p.db")), Mqtt("mqtt://other"))
+        assert config.stream == StreamConfig(policy="latest", deadline_ms=50)
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            ('kind="arrays"\npath="x.npy"', "x.npy"),
+            ('kind="images"\npath="/photos"\nrate_hz=2\nloop=true', "/photos"),
+            ('kind="csv"\npath="x.csv"\ncolumns=["a","b"]', "x.csv"),
+            ('kind="wav"\npath="-"\nwindow_s=1', "-"),
+            ('kind="jsonl"', "-"),
+        ],
+    )
+    def test_a_source_s_file_counts_from_the_configuration_s(self, tmp_path: Path, source: str, expected: str) -> None:
+        config = self.load(tmp_path, self.GOOD.replace('call="m:f"', source))
+        assert config.source.path == (expected if expected == "-" else str(tmp_path / expected))
+
+    def test_paths_count_from_the_file(self, tmp_path: Path) -> None:
+        assert self.load(tmp_path, self.GOOD).trusted_keys == (str(tmp_path / "k"),)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ('device="d"', 'device="a/b"', "device name"),
+            ('device="d"\n', "", "device"),
+            ("mqtt://h", "http://h", "write mqtt://"),
+            ("mqtt://h", "mqtt://me:secret@h", "EDGELOOP_MQTT_USER"),
+            ('trusted_keys=["k"]', "trusted_keys=[]", "trusted_keys"),
+            ('call="m:f"', 'call="mf"', "module:function"),
+            ('call="m:f"', 'kind="telepathy"', "telepathy"),
+            ('call="m:f"', 'kind="images"', "path"),
+            ('call="m:f"', 'kind="csv"\npath="x"\ncolums=["a"]', "colums"),
+            ('call="m:f"\n', 'call="m:f"\n[stream]\npolicy="panic"\n', "policy"),
+            ("[source]", "windw_s=3\n[source]", "windw_s"),
+            ("[source]", "window_s=0\n[source]", "window_s"),
+            ('device="d"', "device=", "agent.toml"),
+        ],
+    )
+    def test_a_mistake_is_named(self, tmp_path: Path, old: str, new: str, said: str) -> None:
+        with pytest.raises(ConfigError, match=said):
+            self.load(tmp_path, self.GOOD.replace(old, new))
