@@ -124,8 +124,8 @@ def utc_now() -> str:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The manifest as JSON with sorted keys: equal manifests give equal bytes."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
+    """The manifest as JSON with sorted keys and no white space: equal manifests give equal bytes, and few."""
+    return msgspec.json.encode(manifest, order="sorted")
 
 
 def decode_manifest(raw: bytes, source: str) -> Manifest:
