@@ -214,9 +214,12 @@ def _split(data: bytes) -> tuple[bytes, dict[str, bytes]]:
                 return data, {i.filename: b"" for i in infos}
             if sum(i.file_size for i in infos) > _MAX_MANIFEST_BYTES + 4096:
                 raise zipfile.BadZipFile("larger than a manifest may be")
+            # Whoever decompresses what isn't compressed meets errors of each method's own.
+            if any(i.compress_type != zipfile.ZIP_STORED for i in infos):
+                raise zipfile.BadZipFile("compressed, which it isn't by edgeloop: rewritten")
             return data[: min(i.header_offset for i in infos)], {i.filename: archive.read(i) for i in infos}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError) as error:
-        # RuntimeError and NotImplementedError: a flipped flag says "encrypted" or "compressed with …".
+        # RuntimeError and NotImplementedError: a flipped flag says "encrypted".
         raise zipfile.BadZipFile(str(error)) from error
 
 
