@@ -35,11 +35,20 @@ def configure_convert(parser: argparse.ArgumentParser) -> None:
     )
     add("--max-size", help="of the artifact's file, its manifest included: 60kB, 64KiB")
     add("--max-latency", help="of one call on this machine, at the median: 2ms, 500us")
+    add(
+        "--output-name",
+        dest="measured_output",
+        metavar="NAME",
+        help="of a model with several outputs, which is measured",
+    )
     add("--metric", help="accuracy (default for classes), rmse (for values), roc_auc, …, or module:function")
     add(
         "--scale",
         type=parse_scale,
-        help="preprocessing: multiply the inputs by this (1/255), add what follows a comma",
+        action="append",
+        default=[],
+        metavar="[INPUT=]FACTOR[,OFFSET]",
+        help="preprocessing: multiply the inputs by this (1/255), add what follows a comma; once an input",
     )
     add(
         "--preprocessing",
@@ -67,11 +76,15 @@ def run_convert(args: argparse.Namespace) -> Result:
     return convert_from(args)
 
 
-def parse_scale(text: str) -> tuple[float, float]:
-    """`1/255`, `0.00392` or `1/127.5,-1` as a factor and an offset. Raises `ValueError`, as argparse wants it."""
-    factor, _, offset = text.partition(",")
+def parse_scale(text: str) -> tuple[str | None, float, float]:
+    """`1/255`, `0.00392` or `image=1/127.5,-1` as an input's name, a factor and an offset.
+
+    Raises `ValueError`, as argparse wants it.
+    """
+    name, _, numbers = text.rpartition("=")
+    factor, _, offset = numbers.partition(",")
     above, _, below = factor.partition("/")
-    return float(above) / float(below or 1), float(offset or 0)
+    return name or None, float(above) / float(below or 1), float(offset or 0)
 
 
 def configure_targets(_parser: argparse.ArgumentParser) -> None:

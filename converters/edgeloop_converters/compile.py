@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeloop.errors import ConfigError
+from edgeloop.errors import ConfigError, ModelError
 from edgeloop_converters.models import LoadedModel, check_runnable, explain_refusal, tflite_converter
 from edgeloop_converters.quiet import quiet_tensorflow, silenced
-from edgeloop_converters.tflite import describe
+from edgeloop_converters.tflite import arrange, describe, port_names
 
-__all__ = ["KerasScheme", "compile_keras", "convertible"]
+__all__ = ["KerasScheme", "compile_keras", "convertible", "output_names"]
 
 KerasScheme = Literal["float32", "float16", "dynamic_int8", "int8", "int16x8"]
 """What TensorFlow's converter makes: `int8` and `int16x8` are integer only, their inputs and outputs too."""
@@ -60,14 +60,41 @@ def compile_keras(model: Any, scheme: KerasScheme, calibration: list[NDArray[np.
     if scheme in ("int8", "int16x8"):
         if not calibration:
             raise ConfigError(f"{scheme} fixes the ranges of activations, which takes calibration data")
-        converter.representative_dataset = lambda: _samples(calibration)
+        names = [tensor.name for tensor in model.inputs]
+        converter.representative_dataset = lambda: _samples(names, calibration)
         wide = scheme == "int16x8"
         sets = tf.lite.OpsSet
         converter.target_spec.supported_ops = [
             sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8 if wide else sets.TFLITE_BUILTINS_INT8
         ]
         converter.inference_input_type = converter.inference_output_type = tf.int16 if wide else tf.int8
-    return _convert(converter)
+    return _in_order(_convert(converter), model)
+
+
+def _in_order(flatbuffer: bytes, model: Any) -> bytes:
+    """The file with the inputs and outputs of several in the model's own order, by their own names.
+
+    The converter sorts inputs by name, gives outputs in the order in which they are computed, and calls those of a list
+    `output_0`, `output_1`….
+    """
+    if len(model.inputs) == len(model.outputs) == 1:
+        return flatbuffer
+    outputs = output_names(model)
+    numbered = {f"output_{i}": name for i, name in enumerate(outputs)}
+    renamed = numbered if set(port_names(flatbuffer)[1]) == set(numbered) else {}
+    return arrange(flatbuffer, [t.name for t in model.inputs], list(renamed) or outputs, renamed=renamed)
+
+
+def output_names(model: Any) -> list[str]:
+    """A Keras model's names for its outputs, in its order.
+
+    Raises:
+        ModelError: two have one name.
+    """
+    names = [str(name) for name in getattr(model, "output_names", None) or ["output"]]
+    if len(set(names)) < len(names):
+        raise ModelError(f"two of the model's outputs have one name ({', '.join(names)}): name their layers apart")
+    return names
 
 
 def _for_one_sample(model: Any) -> Any:
@@ -80,9 +107,11 @@ def _for_one_sample(model: Any) -> Any:
     return keras.Model(inputs, model(given), name=model.name)
 
 
-def _samples(calibration: list[NDArray[np.float32]]) -> Iterator[list[NDArray[np.float32]]]:
+def _samples(names: list[str], calibration: list[NDArray[np.float32]]) -> Iterator[Any]:
     for i in range(len(calibration[0])):
-        yield [values[i : i + 1] for values in calibration]
+        one = [values[i : i + 1] for values in calibration]
+        # By name where there are several: the converter has an order of its own.
+        yield one if len(names) == 1 else dict(zip(names, one, strict=True))
 
 
 def _convert(converter: Any) -> bytes:

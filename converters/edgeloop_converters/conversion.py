@@ -9,15 +9,16 @@ from typing import Any
 
 from edgeloop.artifact import Artifact
 from edgeloop.errors import DataError, GateError, ModelError
-from edgeloop.preprocessing import Step
 from edgeloop.signing import PrivateKey
 from edgeloop.summaries import SummaryKind
 from edgeloop_converters.attempts import Attempts, Limits, Tell
 from edgeloop_converters.candidates import Candidate, pareto_front
 from edgeloop_converters.data import Dataset
 from edgeloop_converters.data import Finding as DataFinding
+from edgeloop_converters.explaining import Explanation, explain
 from edgeloop_converters.mending import Mended, mend
 from edgeloop_converters.packaging import Label, package
+from edgeloop_converters.ports import Steps
 from edgeloop_converters.prepare import Prepared, prepare
 from edgeloop_converters.proof import Drop, Gate, Verdict
 from edgeloop_converters.proving import Proof, diagnose_on, prove
@@ -63,6 +64,7 @@ class Converted:
         verdict: what was asked for against what was measured.
         recipe: how it was made.
         proof: the metric's intervals, slices, calibration, robustness.
+        explanations: what both models look at, by input; none where they weren't asked for.
         diagnosis: layer by layer; None where it wasn't asked for, or no layers correspond.
         candidates: all that was tried and measured, the result among them.
         front: those that no other beats in drop, size and latency at once.
@@ -79,6 +81,7 @@ class Converted:
     verdict: Verdict
     recipe: Recipe
     proof: Proof
+    explanations: tuple[Explanation, ...]
     diagnosis: Diagnosis | None
     candidates: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
@@ -102,9 +105,10 @@ def convert(
     name: str,
     version: int = 1,
     recipe: Recipe | str | None = None,
-    preprocessing: tuple[Step, ...] = (),
+    preprocessing: Steps = (),
     summary: SummaryKind = "columns",
     metric: str | None = None,
+    output: str | None = None,
     max_drop: float = 0.01,
     seed: int = 0,
     key: PrivateKey | None = None,
@@ -121,9 +125,11 @@ def convert(
         version: its version: higher than that of any artifact of this name that is in the field.
         recipe: what is done: a name (see `edgeloop recipes`), a `.toml` file, or a `Recipe`; None is full-integer int8,
             or, for an integer `.tflite` file, nothing.
-        preprocessing: what brings the sensor's values to the model's; it travels in the manifest.
+        preprocessing: what brings the sensor's values to the model's; it travels in the manifest. Of a model with
+            several inputs, by the inputs' names.
         summary: what the devices profile of an input.
         metric: what counts; see `proof.find_metric`. None is accuracy for classes and RMSE for values.
+        output: which of several outputs is measured; None takes the only one that fits the metric and the labels.
         max_drop: by how much the metric may get worse, in its own unit: 0.01 of accuracy is one percentage point.
         seed: of everything random.
         key: signs the artifact.
@@ -135,7 +141,7 @@ def convert(
         ModelError: the recipe can't be applied to this model.
         GateError: the metric dropped by more than `max_drop`; the message gives both sides.
     """
-    prepared = prepare(model, train, evaluation, preprocessing=preprocessing, metric=metric, seed=seed)
+    prepared = prepare(model, train, evaluation, preprocessing=preprocessing, metric=metric, output=output, seed=seed)
     converted = try_convert(
         prepared,
         Label(name, version, summary=summary, key=key, provenance=provenance),
@@ -238,7 +244,8 @@ def _finish(
 ) -> Converted:
     """Prove the result, package it, and judge it once more with the artifact's own size."""
     prepared, result, original = attempts.prepared, mended.candidate, attempts.original
-    proof = prove(prepared, original.model, result.model, (original.outputs, result.outputs), thorough=thorough)
+    outputs = original.outputs, result.outputs
+    proof = prove(prepared, original.model, result.model, outputs, thorough=thorough)
     before = _side(original, attempts.original_latency.median_us if attempts.original_latency else 0.0)
     after = _side(result, result.latency_us or 0.0)
     artifact = package(
@@ -261,6 +268,7 @@ def _finish(
         verdict=result.verdict,
         recipe=result.recipe,
         proof=proof,
+        explanations=explain(prepared, (original.model, result.model), outputs) if thorough else (),
         diagnosis=diagnosis,
         candidates=tuple(attempts.candidates),
         front=pareto_front(attempts.candidates),

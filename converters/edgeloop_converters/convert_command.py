@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from edgeloop.artifact import write_artifact
 from edgeloop.cli import Result
 from edgeloop.errors import ConfigError
 from edgeloop.files import write_atomic
-from edgeloop.preprocessing import Scale, load_steps
+from edgeloop.preprocessing import Scale, Step, load_steps
 from edgeloop.signing import load_private_key
 from edgeloop_converters.attempts import Limits, Tell
 from edgeloop_converters.conversion import Converted, default_recipe, try_convert
@@ -19,6 +20,7 @@ from edgeloop_converters.facts import facts_of
 from edgeloop_converters.micro import MicroRun, run_micro
 from edgeloop_converters.models import load_model
 from edgeloop_converters.packaging import Label
+from edgeloop_converters.ports import Steps
 from edgeloop_converters.prepare import Prepared, prepare, read_drop
 from edgeloop_converters.progress import telling
 from edgeloop_converters.proof import find_metric, parse_bytes, parse_us
@@ -88,13 +90,31 @@ def _prepare(args: argparse.Namespace, tell: Tell) -> Prepared:
         "task": "regression" if values else "classification",
     }
     train, evaluation = (load_dataset(path, **options) for path in (args.data, args.evaluation))
-    steps = load_steps(args.preprocessing) if args.preprocessing else ()
-    if args.scale:
-        steps = (*steps, Scale(*args.scale))
+    steps: Steps = load_steps(args.preprocessing) if args.preprocessing else ()
+    for name, factor, offset in args.scale:
+        steps = with_step(steps, name, Scale(factor, offset))
     model = load_model(args.model)
     for note in model.notes:
         tell(f"model: {note}")
-    return prepare(model, train, evaluation, preprocessing=steps, metric=args.metric, seed=args.seed)
+    return prepare(
+        model, train, evaluation, preprocessing=steps, metric=args.metric, output=args.measured_output, seed=args.seed
+    )
+
+
+def with_step(steps: Steps, name: str | None, step: Step) -> Steps:
+    """The steps with one more at the end: of the input of this name, or of the only one.
+
+    Raises:
+        ConfigError: some steps are for an input by its name, and some for the only one.
+    """
+    if name is None and not isinstance(steps, Mapping):
+        return (*steps, step)
+    named = steps if isinstance(steps, Mapping) else None if steps else {}
+    if name is None or named is None:
+        raise ConfigError(
+            "some preprocessing names its input and some doesn't: write --scale NAME=FACTOR for each input"
+        )
+    return {**named, name: (*named.get(name, ()), step)}
 
 
 def _on_target(converted: Converted) -> list[Any]:

@@ -9,6 +9,7 @@ import msgspec
 
 from edgeloop_converters.candidates import Candidate
 from edgeloop_converters.conversion import Converted
+from edgeloop_converters.report_looks import looks_facts
 
 __all__ = ["facts_of"]
 
@@ -31,6 +32,7 @@ def facts_of(converted: Converted) -> dict[str, Any]:
         "recipe": manifest.recipe,
         "notes": converted.result.notes,
         "proof": converted.proof,
+        "explanations": looks_facts(converted.explanations),
         "diagnosis": converted.diagnosis,
         "evaluation": converted.result.evaluation,
         "candidates": [candidate_facts(c) for c in converted.candidates],

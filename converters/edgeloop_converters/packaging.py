@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeloop.artifact import Artifact, pack_artifact
 from edgeloop.backends import open_backend
 from edgeloop.baseline import Baseline, fit_baseline
-from edgeloop.manifest import Golden, Manifest, ModelFile, Recipe, Task, utc_now
+from edgeloop.manifest import Golden, InputPreparation, Manifest, ModelFile, Recipe, Task, TensorSpec, utc_now
 from edgeloop.preprocessing import sensed
 from edgeloop.signing import PrivateKey
-from edgeloop.summaries import SummaryKind
+from edgeloop.summaries import Part, SummaryKind
 from edgeloop_converters.evaluate import stored_inputs
-from edgeloop_converters.prepare import Prepared, as_real
+from edgeloop_converters.prepare import Prepared, as_real, input_steps
 from edgeloop_converters.quiet import silenced
 from edgeloop_converters.tflite import run
 
@@ -81,6 +83,7 @@ def package(
     """
     with silenced():  # the first interpreter of a process announces itself
         backend = open_backend(model)
+    several = isinstance(prepared.train.x, Mapping)
     manifest = Manifest(
         name=label.name,
         version=label.version,
@@ -90,8 +93,9 @@ def package(
         outputs=backend.outputs,
         task=TASKS.get(prepared.metric.task, "other"),
         labels=prepared.labels,
-        preprocessing=prepared.preprocessing,
-        sample_shape=_sample_shape(prepared),
+        preprocessing=() if several else input_steps(prepared.preprocessing, ""),
+        sample_shape=_sample_shape(prepared, "x") if not several else None,
+        input_preparation=_preparation(prepared) if several else {},
         recipe=recipe,
         metrics=dict(metrics),
         baseline=_baseline(prepared, model, label.summary),
@@ -108,23 +112,42 @@ def package(
     return pack_artifact(model, manifest, key=label.key)
 
 
-def _sample_shape(prepared: Prepared) -> tuple[int, ...] | None:
-    """The shape of what the sensor gives; None where it is the model's own."""
-    x = prepared.train.x
-    return x.shape[1:] if prepared.preprocessing and not isinstance(x, Mapping) else None
+def _sample_shape(prepared: Prepared, name: str) -> tuple[int, ...] | None:
+    """The shape of what the sensor gives for an input; None where it is the model's own."""
+    return prepared.train.inputs[name].shape[1:] if input_steps(prepared.preprocessing, name) else None
 
 
-def _baseline(prepared: Prepared, model: bytes, summary: SummaryKind) -> Baseline | None:
-    """The training data's distribution; None for several inputs, which a profile can't hold."""
+def _preparation(prepared: Prepared) -> dict[str, InputPreparation]:
+    """How several inputs are made of what the sensors give, where that takes a step."""
+    found = {}
+    for name in prepared.train.inputs:
+        if steps := input_steps(prepared.preprocessing, name):
+            found[name] = InputPreparation(steps, _sample_shape(prepared, name))
+    return found
+
+
+def _baseline(prepared: Prepared, model: bytes, summary: SummaryKind) -> Baseline:
+    """The training data's distribution."""
     x = prepared.train.x
-    if isinstance(x, Mapping):
-        return None
     classes = len(prepared.labels)
     outputs = run(model, as_real(prepared.preprocessing, x))[0] if classes > 1 else None
     fits = outputs is not None and outputs.shape[1:] == (classes,)
-    names = prepared.train.feature_names if summary == "columns" else None
-    x = sensed(prepared.preprocessing, x)
-    return fit_baseline(x, outputs if fits else None, summary=summary, classes=classes if fits else 0, names=names)
+    profiled, classes = (outputs, classes) if fits else (None, 0)
+    if not isinstance(x, Mapping):
+        names = prepared.train.feature_names if summary == "columns" else None
+        x = sensed(input_steps(prepared.preprocessing, ""), x)
+        return fit_baseline(x, profiled, summary=summary, classes=classes, names=names)
+    seen = {name: sensed(input_steps(prepared.preprocessing, name), values) for name, values in x.items()}
+    rows = np.concatenate([values.reshape(len(values), -1) for values in seen.values()], axis=1)
+    parts = tuple(
+        Part(name, values.shape[1:], _summary_for(values.shape[1:], summary)) for name, values in seen.items()
+    )
+    return fit_baseline(rows, profiled, summary="columns", classes=classes, parts=parts)
+
+
+def _summary_for(shape: tuple[int, ...], wanted: SummaryKind) -> SummaryKind:
+    """Of several inputs, "image" means those that can be images."""
+    return wanted if len(shape) in (2, 3) and min(shape[:2]) >= 3 else "columns"
 
 
 def _golden(prepared: Prepared, model: bytes) -> Golden:
@@ -132,6 +155,10 @@ def _golden(prepared: Prepared, model: bytes) -> Golden:
     backend = open_backend(model, kernels="reference")
     stored = stored_inputs(backend, as_real(prepared.preprocessing, prepared.calibration.x))
     outputs = backend.invoke(stored)
-    spec = backend.outputs[0]
-    atol = GOLDEN_STEPS * spec.scale if spec.scale else FLOAT_GOLDEN * max(1.0, float(np.abs(outputs[0]).max()))
+    atol = max(_apart(spec, stored) for spec, stored in zip(backend.outputs, outputs, strict=True))
     return Golden(inputs=tuple(s.tobytes() for s in stored), outputs=tuple(o.tobytes() for o in outputs), atol=atol)
+
+
+def _apart(spec: TensorSpec, stored: NDArray[Any]) -> float:
+    """What two processors' answers may differ by, in an output's real units."""
+    return GOLDEN_STEPS * spec.scale if spec.scale else FLOAT_GOLDEN * max(1.0, float(np.abs(stored).max()))

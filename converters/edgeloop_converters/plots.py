@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgeloop_converters.candidates import Candidate
-from edgeloop_converters.proof import Bin, RobustnessRow, SliceReport
+from edgeloop_converters.explaining import Look
+from edgeloop_converters.proof import Bin, Importance, RobustnessRow, SliceReport
 from edgeloop_converters.tflite import Diagnosis
 
-__all__ = ["layer_bars", "pareto", "reliability", "robustness_bars", "slice_bars"]
+__all__ = ["importance_bars", "layer_bars", "pareto", "reliability", "robustness_bars", "signal_look", "slice_bars"]
 
 # Okabe and Ito's colours (2008), told apart by the colour-blind too.
 GREEN, RED, BLUE, ORANGE = "#009E73", "#D55E00", "#0072B2", "#E69F00"
 GREY = "#808890"
 MOST_LAYERS = 20
+MOST_COLUMNS = 15
+MOST_CHANNELS = 3
 
 
 def pareto(candidates: Sequence[Candidate], front: Sequence[Candidate], result: Candidate, original: float) -> Any:
@@ -152,6 +155,45 @@ def layer_bars(diagnosis: Diagnosis) -> Any:
     figure.update_xaxes(title="error that the layer adds: RMSE over the deviation of its values", tickformat=".1%")
     figure.update_yaxes(autorange="reversed")
     return styled(figure, height=100 + 26 * len(rows))
+
+
+def importance_bars(original: Sequence[Importance], artifact: Sequence[Importance]) -> Any:
+    """How much both models lean on each column, the most important ones."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for name, found, colour in (("original", original, GREY), ("artifact", artifact, BLUE)):
+        rows = found[:MOST_COLUMNS]
+        figure.add_bar(
+            x=[i.mean for i in rows],
+            y=[f"{i.name} " for i in rows],
+            orientation="h",
+            name=name,
+            marker_color=colour,
+            error_x={"type": "data", "array": [i.deviation for i in rows], "color": GREY},
+        )
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(title="loss of the metric where the column is shuffled")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return styled(figure, height=130 + 34 * min(len(original), MOST_COLUMNS))
+
+
+def signal_look(look: Look) -> Any:
+    """A signal, and below it by how much either model's answer falls where it is covered."""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    for channel in range(min(look.sample.shape[1], MOST_CHANNELS)):
+        figure.add_scatter(
+            y=look.sample[:, channel].tolist(), mode="lines", line={"color": GREY, "width": 1}, showlegend=False,
+            hovertemplate=f"channel {channel}: %{{y:.4g}}<extra></extra>", row=1, col=1,
+        )  # fmt: skip
+    for name, fall, colour in (("original", look.original, GREY), ("artifact", look.artifact, BLUE)):
+        figure.add_scatter(y=fall.tolist(), mode="lines", name=name, line={"color": colour, "width": 2}, row=2, col=1)
+    figure.update_yaxes(title="signal", row=1, col=1)
+    figure.update_yaxes(title="fall", row=2, col=1)
+    figure.update_xaxes(title="step", row=2, col=1)
+    return styled(figure, height=300)
 
 
 def styled(figure: Any, *, height: int) -> Any:

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeloop.errors import ConfigError, DataError, InputError
-from edgeloop.preprocessing import Step, check_steps, preprocess
+from edgeloop.errors import DataError
+from edgeloop.preprocessing import Step, preprocess
 from edgeloop_converters.compile import convertible
 from edgeloop_converters.data import CalibrationSet, Dataset, check_datasets, pick_calibration
 from edgeloop_converters.data import Finding as DataFinding
+from edgeloop_converters.ports import Steps, check_inputs, faces_of, for_model, measured_first, steps_for
 from edgeloop_converters.proof import Drop, Metric, find_metric, parse_drop
 from edgeloop_converters.recipes import RecipeData
-from edgeloop_converters.tflite import describe
 
-__all__ = ["Prepared", "as_real", "prepare", "read_drop", "scores_of"]
+__all__ = ["Prepared", "as_real", "input_steps", "prepare", "read_drop", "scores_of"]
 
 CALIBRATION = 200
 
@@ -31,8 +31,8 @@ class Prepared:
         model: a built `keras.Model`, or the bytes of a `.tflite` file.
         train: as the sensor gives it.
         evaluation: likewise, held out.
-        preprocessing: from the one to the other.
-        metric: what counts.
+        preprocessing: from the one to the other; of several inputs, by name.
+        metric: what counts; it is computed of the model's first output.
         labels: the classes' names; none for other tasks.
         calibration: the samples that fix ranges.
         x_eval: the evaluation inputs as the model takes them, float32.
@@ -43,7 +43,7 @@ class Prepared:
     model: Any
     train: Dataset
     evaluation: Dataset
-    preprocessing: tuple[Step, ...]
+    preprocessing: Steps
     metric: Metric
     labels: tuple[str, ...]
     calibration: CalibrationSet
@@ -71,8 +71,9 @@ def prepare(
     train: Dataset,
     evaluation: Dataset,
     *,
-    preprocessing: tuple[Step, ...] = (),
+    preprocessing: Steps = (),
     metric: str | None = None,
+    output: str | None = None,
     seed: int,
 ) -> Prepared:
     """Check the model and the data sets against each other.
@@ -81,12 +82,13 @@ def prepare(
         model: what `load_model` gave, a built `keras.Model`, or the bytes of a `.tflite` file.
         train: what recipes learn from and calibrate with.
         evaluation: held-out data with labels or values.
-        preprocessing: what brings the sensor's values to the model's.
+        preprocessing: what brings the sensor's values to the model's; for a model with several inputs, by their names.
         metric: what counts; None is "accuracy" for classes and "rmse" for values.
+        output: which of several outputs is measured; None takes the only one that fits the metric and the labels.
         seed: picks the calibration samples.
 
     Raises:
-        ConfigError: no such metric.
+        ConfigError: no such metric or output, or steps for no input.
         DataError: a data set has no labels, or doesn't fit the model, preprocessed.
         ModelError: the model is damaged, or can't be compiled.
     """
@@ -94,27 +96,18 @@ def prepare(
     if evaluation.y is None:
         raise DataError(f"the evaluation data ({evaluation.source}) has no labels `y`")
     found = find_metric(metric or ("accuracy" if evaluation.is_classification else "rmse"))
-    shapes, classes = faces_of(model)
+    model = measured_first(model, found, evaluation, output)
+    inputs, outputs = faces_of(model)
+    preprocessing = steps_for(inputs, preprocessing)
+    train, evaluation = for_model(inputs, train, "training"), for_model(inputs, evaluation, "evaluation")
     for what, data in (("training", train), ("evaluation", evaluation)):
-        given = [a.shape[1:] for a in data.inputs.values()]
-        if preprocessing and len(given) == len(shapes) == 1:
-            try:
-                check_steps(preprocessing, given[0], shapes[0])
-            except InputError as error:
-                raise DataError(f"the {what} data ({data.source}): {error}") from error
-            continue
-        if sorted(given) != sorted(shapes):
-            raise DataError(
-                f"the {what} data ({data.source}) has inputs of shape {', '.join(map(str, given))}, "
-                f"the model takes {', '.join(map(str, shapes))}"
-            )
+        check_inputs(inputs, data, preprocessing, what)
     labels: tuple[str, ...] = ()
     if found.task == "classification":
+        classes = outputs[0].shape[-1] if outputs[0].shape else 1
         classes = 2 if classes == 1 else classes
-        if int(evaluation.y.max()) >= classes:
-            raise DataError(
-                f"the evaluation data has the label {int(evaluation.y.max())}, the model has {classes} classes"
-            )
+        check_labels(train, "training", classes)
+        check_labels(evaluation, "evaluation", classes)
         labels = train.labels or evaluation.labels or tuple(str(c) for c in range(classes))
     return Prepared(
         model,
@@ -130,22 +123,27 @@ def prepare(
     )
 
 
-def faces_of(model: Any) -> tuple[list[tuple[int, ...]], int]:
-    """The shapes of the inputs without the batch axis, and the first output's last axis."""
-    if isinstance(model, bytes):
-        facts = describe(model)
-        inputs = [facts.tensors[i].shape[1:] for i in facts.inputs]
-        return inputs, int(facts.tensors[facts.outputs[0]].shape[-1])
-    return [tuple(t.shape[1:]) for t in model.inputs], int(model.outputs[0].shape[-1])
+def check_labels(data: Dataset, what: str, classes: int) -> None:
+    """Raise `DataError` where a label is beyond the model's classes."""
+    if data.y is None or int(data.y.max()) < classes:
+        return
+    beyond = np.flatnonzero(data.y >= classes)
+    raise DataError(
+        f"the {what} data ({data.source}) has the label {int(data.y[beyond[0]])} (row {beyond[0]}; {len(beyond)} rows "
+        f"are beyond), the model has {classes} classes, 0 to {classes - 1}: are these labels for another model?"
+    )
 
 
-def as_real(steps: tuple[Step, ...], x: Any) -> Any:
+def as_real(steps: Steps, x: Any) -> Any:
     """Inputs as the model takes them, float32."""
-    if not isinstance(x, Mapping):
-        return preprocess(steps, x)
-    if steps:
-        raise ConfigError("preprocessing is for models with one input: prepare the arrays of several before")
-    return {name: np.asarray(values, np.float32) for name, values in x.items()}
+    if isinstance(x, Mapping):
+        return {name: preprocess(input_steps(steps, name), values) for name, values in x.items()}
+    return preprocess(input_steps(steps, ""), x)
+
+
+def input_steps(steps: Steps, name: str) -> tuple[Step, ...]:
+    """The steps of one input."""
+    return tuple(steps.get(name, ())) if isinstance(steps, Mapping) else steps
 
 
 def scores_of(metric: Metric, outputs: NDArray[Any], x: Any) -> NDArray[Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeloop.errors import DataError, ModelError
-from edgeloop_converters.prepare import Prepared, scores_of
+from edgeloop_converters.data import input_arrays, take_rows
+from edgeloop_converters.predict import predictor
+from edgeloop_converters.prepare import Prepared
 from edgeloop_converters.proof import (
     Bin,
     Comparison,
@@ -28,13 +30,28 @@ from edgeloop_converters.proof import (
     reliability_bins,
     slice_by_column,
 )
-from edgeloop_converters.tflite import Diagnosis, diagnose, run
+from edgeloop_converters.tflite import Diagnosis, diagnose, port_names, run
 
-__all__ = ["Proof", "diagnose_on", "prove"]
+__all__ = ["OtherOutput", "Proof", "diagnose_on", "prove"]
 
 ROBUSTNESS_SAMPLES = 300
 DIAGNOSIS_SAMPLES = 32
 FEWEST_FOR_TEMPERATURE = 100
+
+
+@dataclass(frozen=True)
+class OtherOutput:
+    """An output that the metric isn't computed of: how far the artifact's is from the original's.
+
+    Args:
+        name: its own.
+        nrmse: root mean squared difference over the deviation of the original's values.
+        agreement: where it looks like classes, the share of samples with the same largest value; else None.
+    """
+
+    name: str
+    nrmse: float
+    agreement: float | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,7 @@ class Proof:
         temperature: fitted on one half of the evaluation data, judged on the other; None likewise.
         robustness: under small changes of the input, on up to 300 samples.
         robustness_original: the same of the original.
+        other_outputs: of a model with several, all but the first.
     """
 
     original: Measurement
@@ -60,6 +78,7 @@ class Proof:
     temperature: TemperatureFit | None
     robustness: tuple[RobustnessRow, ...]
     robustness_original: tuple[RobustnessRow, ...]
+    other_outputs: tuple[OtherOutput, ...]
 
     @property
     def mends_confidence(self) -> bool:
@@ -93,6 +112,7 @@ def prove(
         temperature=temperature,
         robustness=_robustness(p, artifact) if thorough else (),
         robustness_original=_robustness(p, original) if thorough else (),
+        other_outputs=_other_outputs(p, original, artifact),
     )
 
 
@@ -137,16 +157,30 @@ def _calibration(p: Prepared, outputs: NDArray[Any]) -> tuple[tuple[Bin, ...], T
         return (), None
 
 
+def _other_outputs(p: Prepared, original: bytes, artifact: bytes) -> tuple[OtherOutput, ...]:
+    names = port_names(original)[1]
+    if len(names) == 1:
+        return ()
+    found = []
+    for name, one, other in zip(names, run(original, p.x_eval), run(artifact, p.x_eval), strict=True):
+        spread = float(one.std()) or 1.0
+        rms = float(np.sqrt(np.mean(np.square(one.astype(np.float64) - other))))
+        classes = one.ndim == 2 and one.shape[1] > 1
+        same = float(np.mean(one.argmax(axis=1) == other.argmax(axis=1))) if classes else None
+        found.append(OtherOutput(name, rms / spread, same))
+    return tuple(found[1:])
+
+
 def _robustness(p: Prepared, model: bytes) -> tuple[RobustnessRow, ...]:
-    x = p.x_eval
-    if isinstance(x, Mapping):
-        return ()
-    rows = np.random.default_rng(p.seed).permutation(len(x))[:ROBUSTNESS_SAMPLES]
-
-    def predict(values: NDArray[Any]) -> NDArray[Any]:
-        return scores_of(p.metric, run(model, np.asarray(values, np.float32))[0], values)
-
-    try:
-        return measure_robustness(predict, x[rows], p.y_eval[rows], metric=p.metric, seed=p.seed)
-    except DataError:  # an input of another rank, or too few samples for the metric
-        return ()
+    rows = np.random.default_rng(p.seed).permutation(len(p.y_eval))[:ROBUSTNESS_SAMPLES]
+    x = take_rows(p.x_eval, rows)
+    found: list[RobustnessRow] = []
+    for name, values in input_arrays(x).items():
+        predict = predictor(p, model, x, name)
+        try:
+            its = measure_robustness(predict, values, p.y_eval[rows], metric=p.metric, seed=p.seed)
+        except DataError:  # an input of another rank, or too few samples for the metric
+            continue
+        changed = (replace(row, name=f"{name}: {row.name}") for row in its[1:])  # of several inputs, one at a time
+        found += (*its[: not found], *(changed if isinstance(x, Mapping) else its[1:]))
+    return tuple(found)

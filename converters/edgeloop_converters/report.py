@@ -11,6 +11,7 @@ from edgeloop_converters import plots
 from edgeloop_converters.candidates import Candidate
 from edgeloop_converters.conversion import Converted
 from edgeloop_converters.proof import Measurement, format_bytes, format_us
+from edgeloop_converters.report_looks import looks_html
 
 __all__ = ["render"]
 
@@ -38,6 +39,7 @@ def render(converted: Converted) -> str:
         _calibration(converted, figures),
         _slices(converted, figures),
         _robustness(converted, figures),
+        looks_html(converted.explanations, figures.html),
         _layers(converted, figures),
         _file(converted),
         _data(converted),
@@ -89,6 +91,9 @@ def _before_after(c: Converted) -> str:
             f"The reference kernels, which microcontrollers run, agree with this machine's on {agreed.top1:.1%} of "
             f"{agreed.samples} top answers, and are at most {agreed.max_steps} steps apart."
         )
+    for other in c.proof.other_outputs:
+        same = "" if other.agreement is None else f", with the same largest value on {other.agreement:.1%} of samples"
+        said.append(f"Its output {other.name} is {other.nrmse:.2%} from the original's (RMSE over deviation){same}.")
     rows = [row("original, float32", c.before, c.proof.original), row("artifact", c.after, c.proof.artifact)]
     head = ["", f"{c.proof.artifact.metric} (95 % interval)", "trivial answer", "bytes", "µs a call"]
     return "<h2>Before and after</h2>" + table(head, rows, numbers=(2, 3, 4)) + f"<p>{escape(' '.join(said))}</p>"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeloop.errors import DataError, ManifestDamagedError
-from edgeloop.summaries import SummaryKind, summarize, summary_names
+from edgeloop.summaries import Part, SummaryKind, part_names, summarize, summarize_parts, summary_names
 
 __all__ = [
     "CONFIDENCE",
@@ -53,16 +53,24 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ManifestDamagedError(f"baseline feature {self.name!r}: its edges don't ascend")
 
 
-class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The training data's distribution, feature by feature: inputs first, then outputs.
 
     `summary` says how the input features are computed from an input; `inputs` holds that many features; `outputs`
     holds confidence and entropy, and the predicted class as one bin per class, for a classifier.
+
+    `parts` are the inputs of a model with several, which come as one row (`Seen.inputs`): each has its own summary, and
+    `summary` is then "columns".
     """
 
     summary: SummaryKind
     inputs: tuple[Feature, ...]
     outputs: tuple[Feature, ...]
+    parts: tuple[Part, ...] = ()
+
+    def summarize(self, x: NDArray[np.generic]) -> NDArray[np.float32]:
+        """The input features of inputs (n, …): float32 (n, features). Raises `InputError` where they don't fit."""
+        return summarize_parts(self.parts, x) if self.parts else summarize(self.summary, x)
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -104,6 +112,7 @@ def fit_baseline(
     summary: SummaryKind,
     classes: int = 0,
     names: tuple[str, ...] | None = None,
+    parts: tuple[Part, ...] = (),
     bins: int = 10,
 ) -> Baseline:
     """Bin the training data at its quantiles.
@@ -114,6 +123,7 @@ def fit_baseline(
         summary: how the inputs are summarized.
         classes: the number of classes; 0 for a model that isn't a classifier.
         names: the input features' names; made up where None.
+        parts: the inputs of a model with several; `x` is then (n, values), the inputs flattened one after another.
         bins: bins per feature; fewer where values tie.
 
     Raises:
@@ -121,13 +131,13 @@ def fit_baseline(
     """
     if len(x) < 50:
         raise DataError(f"a baseline needs at least 50 samples, not {len(x)}: give more training data")
-    values = summarize(summary, x)
-    names = names or summary_names(summary, x.shape[1:])
+    values = summarize_parts(parts, x) if parts else summarize(summary, x)
+    names = names or (part_names(parts) if parts else summary_names(summary, x.shape[1:]))
     if len(names) != values.shape[1]:
         raise DataError(f"{len(names)} feature names for {values.shape[1]} features")
     inputs = tuple(_fit_feature(n, v, bins) for n, v in zip(names, values.T, strict=True))
     if outputs is None or classes == 0:
-        return Baseline(summary=summary, inputs=inputs, outputs=())
+        return Baseline(summary=summary, inputs=inputs, outputs=(), parts=parts)
     out = output_features(outputs, classes)
     by_class = tuple(float(c) + 0.5 for c in range(classes - 1))
     return Baseline(
@@ -138,6 +148,7 @@ def fit_baseline(
             _fit_feature(ENTROPY, out[:, 1], bins),
             _count(PREDICTED_CLASS, by_class, out[:, 2]),
         ),
+        parts=parts,
     )
 
 

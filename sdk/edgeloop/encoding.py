@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgeloop.errors import InputError
 from edgeloop.manifest import TensorSpec
-from edgeloop.preprocessing import CenterCrop, Resize, Step, check_steps, preprocess, to_float32
+from edgeloop.preprocessing import CenterCrop, Resize, Step, check_steps, preprocess, sensed, to_float32
 from edgeloop.quantization import Quantizer, quantize, quantize_table
 
 __all__ = ["Encode", "Encoder"]
@@ -65,6 +65,10 @@ class Encoder:
         if x.shape != self.sample_shape:
             raise self.wrong_shape(x)
         return self.of(x.dtype)(x, x.tobytes())
+
+    def sensed(self, x: Array) -> NDArray[np.float32]:
+        """One sample as it is profiled: numbers as they are, strings as their category's number."""
+        return np.asarray(sensed(self._steps, x[np.newaxis])[0], np.float32)
 
     def of(self, dtype: np.dtype[Any]) -> Encode:
         """What encodes samples of one dtype; their shape is for the caller to check. It raises as a call does."""

@@ -26,6 +26,12 @@ th { color: var(--soft); font-weight: 600; font-size: .85rem; } td.n, th.n {
   text-align: right; font-variant-numeric: tabular-nums; }
 .strip { display: flex; flex-wrap: wrap; gap: .4rem; margin: .5rem 0; } .strip figure { margin: 0; width: 72px; }
 .strip figcaption { font-size: .75rem; color: var(--soft); text-align: center; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
+.looks { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; }
+.look { break-inside: avoid; } .look p { max-width: 31rem; }
+.look .strip figure { width: 150px; } .look img { width: 100%; display: block; border-radius: 4px;
+  image-rendering: pixelated; }
+.swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; }
 svg.pixels { width: 72px; height: 72px; display: block; border-radius: 4px; }
 @media print { body { max-width: none; padding: 0; } h2, .plot, table { break-inside: avoid; } }
 """

@@ -19,6 +19,7 @@ from edgeloop.preprocessing import Step
 __all__ = [
     "FORMAT",
     "Golden",
+    "InputPreparation",
     "Manifest",
     "ModelFile",
     "Recipe",
@@ -52,6 +53,13 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: float | None = None
     zero_point: int | None = None
     unit: str | None = None
+
+
+class InputPreparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How one input of several is made of what its sensor gives; fields as the manifest's own for a single input."""
+
+    preprocessing: tuple[Step, ...] = ()
+    sample_shape: tuple[Count, ...] | None = None
 
 
 class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,8 +98,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     that nobody wants to monitor.
 
     `preprocessing` brings a sensor's sample, of shape `sample_shape` (None: the model's own), to what the model takes;
-    a model with several inputs has none. `temperature` scales a classifier's confidence (Guo et al., 2017): it is that
-    of softmax(log p / temperature), and the answer stays.
+    for a model with several inputs `input_preparation` does, by the input's name. `temperature` scales a classifier's
+    confidence (Guo et al., 2017): it is that of softmax(log p / temperature), and the answer stays.
     """
 
     name: Name
@@ -105,6 +113,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     labels: tuple[str, ...] = ()
     preprocessing: tuple[Step, ...] = ()
     sample_shape: tuple[Count, ...] | None = None
+    input_preparation: dict[str, InputPreparation] = {}
     temperature: Annotated[float, msgspec.Meta(gt=0)] | None = None
     recipe: Recipe | None = None
     metrics: dict[str, float] = {}

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from edgeloop.baseline import PREDICTED_CLASS, Baseline, Feature, bin_counts, output_features
 from edgeloop.errors import InputError, MessageError
-from edgeloop.summaries import summarize
 
 __all__ = ["Profile", "Profiler", "pack_counts", "unpack_counts"]
 
@@ -74,7 +73,7 @@ class Profiler:
         """
         if len(x) == 0:
             return self.empty()
-        values = summarize(self._baseline.summary, x)
+        values = self._baseline.summarize(x)
         if values.shape[1] != len(self._baseline.inputs):
             raise InputError(f"inputs of {values.shape[1]} features, the baseline has {len(self._baseline.inputs)}")
         if self._classes:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from edgeloop.artifact import Artifact, read_artifact
 from edgeloop.backends import Backend, BackendName, Kernels, open_backend
 from edgeloop.batching import Batcher
-from edgeloop.encoding import Encode, Encoder
+from edgeloop.encoding import Encode
 from edgeloop.errors import GoldenMismatchError, InputError, ManifestDamagedError
+from edgeloop.inputs import as_row, encoders_of
 from edgeloop.manifest import Manifest
 from edgeloop.prediction import OutputReader, Prediction
-from edgeloop.preprocessing import sensed
 from edgeloop.quantization import dequantize
 from edgeloop.ring import Ring, SampleForm, Seen
 
@@ -63,7 +63,7 @@ class Runtime:
         self._backend = open_backend(self.artifact.model, backend, threads=threads, kernels=kernels)
         _check_tensors(self.artifact, self._backend)
         _check_golden(self.artifact, self._backend)
-        self._encoders = _encoders(self.artifact, self._backend)
+        self._encoders = encoders_of(self.manifest, self._backend.inputs, self.artifact.source)
         self._steps = self.manifest.preprocessing
         self._input_names = [spec.name for spec in self._backend.inputs]
         self._reader = OutputReader(self.manifest, self._backend.outputs)
@@ -145,7 +145,7 @@ class Runtime:
             return self.run(arrays[0], ref=ref)
         stored = self._backend.invoke([encode(a) for encode, a in zip(self._encoders, arrays, strict=True)])
         latency_ns = perf_counter_ns() - start_ns
-        sample = _as_row(arrays) if numeric else sensed(self._steps, arrays[0][np.newaxis])[0]
+        sample = arrays[0] if numeric and len(arrays) == 1 else as_row(self._encoders, arrays)
         self._ring.append((sample.tobytes(), SampleForm(sample.dtype, sample.shape), stored[0], ref, latency_ns))
         return Prediction(stored[0], self._reader, latency_ns, stored[1:])
 
@@ -217,28 +217,10 @@ class Runtime:
         del self._backend, self._batcher, self._ring
 
 
-def _encoders(artifact: Artifact, backend: Backend) -> list[Encoder]:
-    manifest = artifact.manifest
-    if len(backend.inputs) == 1:
-        return [Encoder(backend.inputs[0], manifest.preprocessing, manifest.sample_shape, manifest.name)]
-    if manifest.preprocessing or manifest.sample_shape is not None:
-        raise ManifestDamagedError(
-            f"{artifact.source}: its manifest has preprocessing for a model of {len(backend.inputs)} inputs: put it "
-            "into the model"
-        )
-    return [Encoder(spec, (), None, manifest.name) for spec in backend.inputs]
-
-
 def _stored_form(backend: Backend) -> SampleForm:
     """What `run_stored` gets, and how it is read back."""
     spec = backend.inputs[0]
     return SampleForm(np.dtype(spec.dtype), spec.shape[1:], partial(dequantize, spec))
-
-
-def _as_row(arrays: list[Array]) -> Array:
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate([each.astype(np.float32).reshape(-1) for each in arrays])
 
 
 def _check_tensors(artifact: Artifact, backend: Backend) -> None:

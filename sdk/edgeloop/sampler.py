@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeloop.baseline import Baseline, output_features
-from edgeloop.summaries import summarize
 
 __all__ = ["Budget", "Picks", "Reason", "novelty", "pick", "uncertainty"]
 
@@ -66,7 +65,7 @@ def novelty(baseline: Baseline, x: NDArray[np.generic]) -> NDArray[np.float64]:
     The distance of each feature outside the outermost edges of the baseline, over the width between them, the largest
     of the features, d / (1 + d). A missing value counts as 1.
     """
-    values = summarize(baseline.summary, x).astype(np.float64)
+    values = baseline.summarize(x).astype(np.float64)
     furthest = np.zeros(len(values))
     for feature, column in zip(baseline.inputs, values.T, strict=True):
         if not feature.edges:

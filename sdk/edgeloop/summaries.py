@@ -5,15 +5,17 @@ A profile of 64 pixels says less of a lens than four summaries do, and costs 16 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeloop.errors import InputError
 
-__all__ = ["IMAGE_SUMMARIES", "SummaryKind", "summarize", "summary_names"]
+__all__ = ["IMAGE_SUMMARIES", "Part", "SummaryKind", "part_names", "summarize", "summarize_parts", "summary_names"]
 
 SummaryKind: TypeAlias = Literal["columns", "image"]
 
@@ -42,6 +44,36 @@ def summarize(kind: SummaryKind, x: NDArray[np.generic]) -> Floats:
         InputError: an image of another rank, or smaller than 3 × 3.
     """
     return _KINDS[kind](np.asarray(x, dtype=np.float32))
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input of several within a row: its name, its shape as the sensor gives it, and how it is summarized."""
+
+    name: str
+    shape: tuple[int, ...]
+    summary: SummaryKind
+
+
+def part_names(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The names of the features that `summarize_parts` gives: the input's, a dot, the feature's."""
+    return tuple(f"{part.name}.{name}" for part in parts for name in summary_names(part.summary, part.shape))
+
+
+def summarize_parts(parts: Sequence[Part], x: NDArray[np.generic]) -> Floats:
+    """The features of several inputs: float32 (n, features) of rows (n, values), the inputs one after another.
+
+    Raises:
+        InputError: the rows have another length than the parts together.
+    """
+    sizes = [math.prod(part.shape) for part in parts]
+    rows = np.asarray(x, dtype=np.float32).reshape(len(x), -1)
+    if rows.shape[1] != sum(sizes):
+        raise InputError(
+            f"rows of {rows.shape[1]} values: the inputs {', '.join(p.name for p in parts)} have {sum(sizes)}"
+        )
+    cuts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
+    shaped = (cut.reshape(len(cut), *part.shape) for part, cut in zip(parts, cuts, strict=True))
+    return np.concatenate([summarize(p.summary, values) for p, values in zip(parts, shaped, strict=True)], axis=1)
 
 
 def _columns(x: Floats) -> Floats:

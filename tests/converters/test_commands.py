@@ -102,7 +102,8 @@ def test_recipes_and_targets_are_listed(edgeloop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "pair"), [("1/255", (1 / 255, 0.0)), ("1/127.5,-1", (1 / 127.5, -1.0)), ("2", (2.0, 0.0))]
+    ("text", "parsed"),
+    [("1/255", (None, 1 / 255, 0.0)), ("1/127.5,-1", (None, 1 / 127.5, -1.0)), ("left=2", ("left", 2.0, 0.0))],
 )
-def test_a_scale_is_a_factor_and_an_offset(text, pair) -> None:
-    assert parse_scale(text) == pair
+def test_a_scale_is_a_factor_and_an_offset_of_an_input(text, parsed) -> None:
+    assert parse_scale(text) == parsed

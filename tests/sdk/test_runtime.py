@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from edgeloop.artifact import pack_artifact
 from edgeloop.backends import open_backend
+from edgeloop.baseline import Baseline, fit_baseline
 from edgeloop.errors import GoldenMismatchError, InputError, ManifestDamagedError, MissingExtraError, ModelError
-from edgeloop.manifest import Golden, Manifest, ModelFile, TensorSpec, utc_now
+from edgeloop.manifest import Golden, InputPreparation, Manifest, ModelFile, TensorSpec, utc_now
 from edgeloop.preprocessing import Category, Impute, Resize, Scale, Vocabulary, preprocess
+from edgeloop.profile import Profiler
 from edgeloop.quantization import dequantize, quantize
 from edgeloop.runtime import Runtime
+from edgeloop.summaries import Part
 from small_graphs import sum_and_product
 from tiny_models import WEIGHTS, tiny_model
 
@@ -184,9 +188,54 @@ def test_inputs_that_are_missing_or_unnamed_are_refused_by_name() -> None:
         runtime.run_batch({"my_a": np.zeros((2, 4)), "my_b": np.zeros((3, 4))})
 
 
-def test_preprocessing_for_several_inputs_is_refused() -> None:
-    with pytest.raises(ManifestDamagedError, match="preprocessing for a model of 2 inputs"):
+def test_one_preprocessing_for_several_inputs_is_refused() -> None:
+    with pytest.raises(ManifestDamagedError, match="one preprocessing for the inputs my_a, my_b"):
         two_ports(preprocessing=(Scale(2),))
+    with pytest.raises(ManifestDamagedError, match="prepares the input 'a', and the model has my_a, my_b"):
+        two_ports(input_preparation={"a": InputPreparation((Scale(2),))})
+
+
+def test_each_of_several_inputs_has_its_own_preprocessing_and_is_seen_as_it_came() -> None:
+    steps = {
+        "my_a": InputPreparation((Resize(1, 4, "nearest"),), (2, 4)),
+        "my_b": InputPreparation((Vocabulary((Category(0, ("off", "on")),)), Scale(2))),
+    }
+    runtime = two_ports(input_preparation=steps)
+    a, b = np.arange(8, dtype=np.uint8).reshape(2, 4), np.array(["on", 3, 4, 5], object)
+    said = runtime.run({"my_a": a, "my_b": b})
+    assert said.output.tolist() == [4 + 2 * 2, 5 + 6, 6 + 8, 7 + 10]
+    assert runtime.take_seen().inputs.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 2, 3, 4, 5]]
+    together = runtime.run_batch({"my_a": np.stack([a] * 3), "my_b": np.stack([b] * 3)})
+    assert np.array_equal(together, np.stack([said.output] * 3))
+    with pytest.raises(InputError, match=r"'two: my_a' takes \(2, 4\)"):
+        runtime.run({"my_a": a[0], "my_b": b})
+
+
+def test_several_inputs_are_profiled_each_by_its_own_summary() -> None:
+    rng = np.random.default_rng(0)
+    parts = (Part("my_a", (2, 2), "columns"), Part("my_b", (4, 5), "image"))
+    rows = np.concatenate([rng.normal(size=(80, 4)), rng.uniform(size=(80, 20))], axis=1).astype(np.float32)
+    baseline = fit_baseline(rows, None, summary="columns", parts=parts)
+    assert [f.name for f in baseline.inputs] == [
+        "my_a.x0", "my_a.x1", "my_a.x2", "my_a.x3",
+        "my_b.brightness", "my_b.contrast", "my_b.sharpness", "my_b.noise",
+    ]  # fmt: skip
+    again = msgspec.json.decode(msgspec.json.encode(baseline), type=Baseline)
+    assert np.array_equal(Profiler(again).profile(rows, None).counts, baseline.counts)
+    darker = rows.copy()
+    darker[:, 4:] *= 0.1
+    moved = Profiler(again).profile(darker, None).split(baseline.features)
+    same = [np.array_equal(c, f.counts) for c, f in zip(moved, baseline.features, strict=True)]
+    assert same[:4] == [True] * 4
+    assert same[4:6] == [False] * 2
+    with pytest.raises(InputError, match="rows of 23 values: the inputs my_a, my_b have 24"):
+        again.summarize(rows[:, :23])
+
+
+def test_a_single_input_s_baseline_is_written_as_before() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    written = msgspec.json.decode(msgspec.json.encode(fit_baseline(rows, None, summary="columns")))
+    assert sorted(written) == ["inputs", "outputs", "summary"]  # what devices of before read
 
 
 def test_a_single_input_may_be_given_by_its_name(make_artifact) -> None:

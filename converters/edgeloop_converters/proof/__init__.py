@@ -13,7 +13,7 @@ from edgeloop_converters.proof.explain import Importance, occlusion_map, permuta
 from edgeloop_converters.proof.gate import Budget, Gate, Verdict, judge
 from edgeloop_converters.proof.metrics import METRICS, Metric, find_metric
 from edgeloop_converters.proof.perturb import PERTURBATIONS, Perturbation
-from edgeloop_converters.proof.robustness import RobustnessRow, measure_robustness
+from edgeloop_converters.proof.robustness import Predict, RobustnessRow, measure_robustness
 from edgeloop_converters.proof.scores import confusion_matrix, predicted_classes, recall_by_class
 from edgeloop_converters.proof.slices import (
     Slice,
@@ -37,6 +37,7 @@ __all__ = [
     "Measurement",
     "Metric",
     "Perturbation",
+    "Predict",
     "RobustnessRow",
     "Slice",
     "SliceReport",

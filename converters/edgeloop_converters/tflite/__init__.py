@@ -11,6 +11,7 @@ from edgeloop_converters.tflite.facts import ModelFacts, OpFacts, SignatureFacts
 from edgeloop_converters.tflite.flatbuffer import parse, serialize
 from edgeloop_converters.tflite.interpreter import Inputs, Kernels
 from edgeloop_converters.tflite.kernels import Agreement, agreement, run
+from edgeloop_converters.tflite.ports import arrange, output_first, port_names
 from edgeloop_converters.tflite.quantize import Quantized, quantize
 from edgeloop_converters.tflite.repair import Repaired, repair
 from edgeloop_converters.tflite.restore import restore_float
@@ -38,13 +39,16 @@ __all__ = [
     "SignatureFacts",
     "TensorFacts",
     "agreement",
+    "arrange",
     "check",
     "delegation",
     "describe",
     "diagnose",
     "equalize",
     "model_to_c",
+    "output_first",
     "parse",
+    "port_names",
     "quantize",
     "repair",
     "restore_float",

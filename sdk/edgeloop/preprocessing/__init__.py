@@ -88,8 +88,13 @@ def to_float32(x: NDArray[np.generic]) -> NDArray[np.float32]:
         return np.asarray(x, dtype=np.float32)
 
 
-def load_steps(path: str | os.PathLike[str]) -> tuple[Step, ...]:
-    """Read steps from a TOML file: a table `[[steps]]` each, with `step` (its kind) and its fields.
+def load_steps(path: str | os.PathLike[str]) -> tuple[Step, ...] | dict[str, tuple[Step, ...]]:
+    """Read steps from a TOML file: a table each, with `step` (its kind) and its fields.
+
+    The tables are `[[steps]]` for a model with one input, `[[inputs.NAME]]` for one with several.
+
+    Returns:
+        The steps; or those of each input by name.
 
     Raises:
         OSError: the file can't be read.
@@ -97,13 +102,20 @@ def load_steps(path: str | os.PathLike[str]) -> tuple[Step, ...]:
     """
     path = Path(path)
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).steps
+        read = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    if bool(read.steps) == bool(read.inputs):
+        raise ConfigError(f"{path}: give tables [[steps]], or [[inputs.NAME]] for the inputs of a model with several")
+    return read.steps or read.inputs
+
+
+_Some = Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
+    steps: tuple[Step, ...] = ()
+    inputs: dict[str, _Some] = {}
 
 
 def check_steps(steps: Sequence[Step], sample_shape: tuple[int, ...], model_shape: tuple[int, ...]) -> None:

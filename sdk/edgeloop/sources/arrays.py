@@ -18,11 +18,11 @@ __all__ = ["Arrays", "load_array"]
 
 
 class Arrays(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="arrays"):
-    """The rows of an `.npy` file, or of one array of an `.npz` file.
+    """The rows of an `.npy` file, of one array of an `.npz` file, or of several there, for a model with several inputs.
 
     Args:
         path: the file.
-        key: the array's name in an `.npz` file.
+        key: the array's name in an `.npz` file; where it holds `KEY.NAME` in its place, these are inputs by name.
         rate_hz: rows a second; None is as fast as they are taken.
         loop: start over at the end, for ever.
     """
@@ -39,14 +39,37 @@ class Arrays(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
             OSError: it can't be read.
             DataError: it holds no such array, or no rows.
         """
-        return paced(self._rows(load_array(self.path, self.key)), self.rate_hz)
+        named = load_named(self.path, self.key)
+        return paced(self._rows(named or {"": load_array(self.path, self.key)}), self.rate_hz)
 
-    def _rows(self, x: NDArray[Any]) -> Iterator[Item]:
+    def _rows(self, arrays: dict[str, NDArray[Any]]) -> Iterator[Item]:
+        single = arrays.get("")
         while True:
-            for i, row in enumerate(x):
-                yield SourceItem(np.array(row), str(i))
+            for i in range(len(next(iter(arrays.values())))):
+                row = {name: np.array(a[i]) for name, a in arrays.items()} if single is None else np.array(single[i])
+                yield SourceItem(row, str(i))
             if not self.loop:
                 return
+
+
+def load_named(path: str, key: str = "x") -> dict[str, NDArray[Any]]:
+    """The arrays called `KEY.NAME` of an `.npz` file by NAME; empty for every other file.
+
+    Raises:
+        OSError: the file can't be read.
+        DataError: an array is damaged, or they have different lengths or no rows.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = [n[:-4] for n in archive.namelist() if n.startswith(f"{key}.") and n != f"{key}.npy"]
+    except zipfile.BadZipFile:
+        return {}
+    arrays = {k.removeprefix(f"{key}."): load_array(path, k) for k in keys}
+    if len({len(a) for a in arrays.values()}) > 1:
+        raise DataError(
+            f"{path}: its inputs have different numbers of rows: { ({n: len(a) for n, a in arrays.items()}) }"
+        )
+    return arrays
 
 
 def load_array(path: str, key: str = "x") -> NDArray[Any]:

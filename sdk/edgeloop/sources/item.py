@@ -12,9 +12,9 @@ __all__ = ["Item", "SkippedItem", "SourceItem"]
 
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """One input from a source: `x` without a batch axis, in real units; `ref` names it there."""
+    """One input from a source: `x` (or several by name) without a batch axis, in real units; `ref` names it there."""
 
-    x: NDArray[Any]
+    x: NDArray[Any] | dict[str, NDArray[Any]]
     ref: str = ""
 
 

@@ -22,6 +22,8 @@ class _Named(msgspec.Struct):
 def from_json(data: bytes, ref: str) -> Item:
     """An input from JSON: `[1, 2.5, …]`, nested as its shape, or `{"x": […], "ref": "its name"}`.
 
+    Of a model with several inputs `x` is an object: `{"x": {"image": […], "gain": [2]}}`.
+
     `null` is a missing value, and strings are for a vocabulary in the preprocessing; both give an array of objects.
     """
     try:
@@ -29,6 +31,8 @@ def from_json(data: bytes, ref: str) -> Item:
         if isinstance(value, dict):
             named = msgspec.convert(value, _Named)
             value, ref = named.x, named.ref or ref
+        if isinstance(value, dict):
+            return SourceItem({name: _array(each) for name, each in value.items()}, ref)
         return SourceItem(_array(value), ref)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return SkippedItem("not JSON of an input", ref, str(error))

@@ -48,6 +48,16 @@ class TestArrays:
         assert np.array_equal([item.x for item in items], x)
         assert [item.ref for item in items] == ["0", "1", "2"]
 
+    def test_several_inputs_come_by_their_names(self, tmp_path: Path) -> None:
+        left, right = np.arange(6).reshape(3, 2), np.ones((3, 4), np.float32)
+        np.savez(tmp_path / "x.npz", **{"x.left": left, "x.right": right, "y": np.zeros(3)})
+        items = good(list(open_source(Arrays(str(tmp_path / "x.npz")))))
+        assert [item.x["left"].tolist() for item in items] == left.tolist()
+        assert all(np.array_equal(item.x["right"], right[0]) for item in items)
+        np.savez(tmp_path / "x.npz", **{"x.left": left, "x.right": right[:2]})
+        with pytest.raises(DataError, match=r"different numbers of rows: \{'left': 3, 'right': 2\}"):
+            Arrays(str(tmp_path / "x.npz")).open()
+
     def test_a_loop_starts_over(self, tmp_path: Path) -> None:
         np.save(tmp_path / "x.npy", np.zeros((2, 4)))
         items = Arrays(str(tmp_path / "x.npy"), loop=True).open()
