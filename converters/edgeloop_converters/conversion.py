@@ -25,10 +25,12 @@ from edgeloop_converters.proving import Proof, diagnose_on, prove
 from edgeloop_converters.recipes import Recipe, find_recipe
 from edgeloop_converters.search import search
 from edgeloop_converters.targets import Target, check_file, check_ops
-from edgeloop_converters.tflite import Diagnosis, Finding, describe
+from edgeloop_converters.tflite import Diagnosis, Finding, LayerTime, describe, time_layers
 from edgeloop_converters.trials import TrialCache
 
-__all__ = ["Converted", "Side", "convert", "try_convert"]
+__all__ = ["WORST_LAYERS", "Converted", "Side", "convert", "try_convert"]
+
+WORST_LAYERS = 8  # that a report shows
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Converted:
         proof: the metric's intervals, slices, calibration, robustness.
         explanations: what both models look at, by input; none where they weren't asked for.
         diagnosis: layer by layer; None where it wasn't asked for, or no layers correspond.
+        layer_times: what the worst layers cost in float and quantized; none where they weren't asked for.
         candidates: all that was tried and measured, the result among them.
         front: those that no other beats in drop, size and latency at once.
         skipped: what wasn't tried, and why.
@@ -83,6 +86,7 @@ class Converted:
     proof: Proof
     explanations: tuple[Explanation, ...]
     diagnosis: Diagnosis | None
+    layer_times: tuple[LayerTime, ...]
     candidates: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
     skipped: tuple[str, ...]
@@ -270,6 +274,7 @@ def _finish(
         proof=proof,
         explanations=explain(prepared, (original.model, result.model), outputs) if thorough else (),
         diagnosis=diagnosis,
+        layer_times=_layer_times(diagnosis, result.float_model or original.model, result.model) if thorough else (),
         candidates=tuple(attempts.candidates),
         front=pareto_front(attempts.candidates),
         skipped=skipped,
@@ -278,6 +283,10 @@ def _finish(
         mended=mended.layers,
         result=result,
     )
+
+
+def _layer_times(diagnosis: Diagnosis | None, float_model: bytes, model: bytes) -> tuple[LayerTime, ...]:
+    return () if diagnosis is None else time_layers(float_model, model, diagnosis.layers[:WORST_LAYERS])
 
 
 def _side(candidate: Candidate, latency_us: float) -> Side:

@@ -26,7 +26,8 @@ PATCHES = 7  # along each axis, each half over its neighbours
 BUDGET_S = 10.0  # of each input of both models together
 TIMED = 8
 
-Why = Literal["changed most", "wrong", "right"]
+WORDS = {"classification": ("wrong", "right"), "anomaly": ("anomaly", "normal")}
+OTHER_WORDS = ("far off", "close")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Look:
     """
 
     row: int
-    why: Why
+    why: str
     truth: str
     answers: tuple[str, str]
     sample: NDArray[Any]
@@ -129,7 +130,7 @@ def _explain(
         for i, (row, why) in enumerate(chosen)
     )
     unit = f"{patch} × {patch} pixels" if kind == "image" else f"{patch} steps"
-    of_what = "the answered class's output" if p.metric.task == "classification" else "the answer"
+    of_what = "the answered class's output" if p.task == "classification" else "the answer"
     note = f"by how much {of_what} falls where {unit} are covered with the sample's mean (Zeiler and Fergus, 2014)"
     return Explanation(shown, kind, looks, note=note)
 
@@ -179,23 +180,26 @@ def _call_s(p: Prepared, model: bytes, name: str) -> float:
     return max(1e-6, (time.perf_counter() - start) / len(values))
 
 
-def _choose(p: Prepared, outputs: tuple[NDArray[Any], NDArray[Any]], count: int) -> list[tuple[int, Why]]:
-    """A third each: whose answer compression moved most, wrong ones, right ones; the artifact's answers count."""
+def _choose(p: Prepared, outputs: tuple[NDArray[Any], NDArray[Any]], count: int) -> list[tuple[int, str]]:
+    """A third each: whose answer compression moved most, wrong ones, right ones (or as `WORDS` has it)."""
     before, after = (o.reshape(len(o), -1).astype(np.float64) for o in outputs)
     moved = np.argsort(-np.abs(before - after).max(axis=1), kind="stable")
-    if p.metric.task == "classification":
+    if p.task == "classification":
         right = predicted_classes(outputs[1]) == p.y_eval
-    else:  # the farther half of the values counts as wrong; of anomaly scores, the anomalies are looked at
+    elif p.task == "anomaly":
+        right = p.y_eval == 0
+    else:
         truth = p.y_eval.reshape(len(p.y_eval), -1)
-        error = np.abs(after - truth).max(axis=1) if truth.shape == after.shape else truth[:, 0]
+        error = np.abs(after - truth).max(axis=1) if truth.shape == after.shape else np.zeros(len(truth))
         right = error <= np.median(error)
+    bad, good = WORDS.get(p.task, OTHER_WORDS)
     order = np.random.default_rng(p.seed).permutation(len(right))
-    wanted: list[tuple[Why, Iterator[int]]] = [
+    wanted: list[tuple[str, Iterator[int]]] = [
         ("changed most", iter(moved)),
-        ("wrong", iter(order[~right[order]])),
-        ("right", iter(order[right[order]])),
+        (bad, iter(order[~right[order]])),
+        (good, iter(order[right[order]])),
     ]
-    chosen: dict[int, Why] = {}
+    chosen: dict[int, str] = {}
     while len(chosen) < min(count, len(right)):
         size = len(chosen)
         for why, rows in wanted:
@@ -204,7 +208,7 @@ def _choose(p: Prepared, outputs: tuple[NDArray[Any], NDArray[Any]], count: int)
                 chosen[row] = why
         if len(chosen) == size:
             break
-    return sorted(chosen.items(), key=lambda item: ("changed most", "wrong", "right").index(item[1]))
+    return sorted(chosen.items(), key=lambda item: ("changed most", bad, good).index(item[1]))
 
 
 def _correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
@@ -214,16 +218,16 @@ def _correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def _answer(p: Prepared, outputs: NDArray[Any], row: int) -> str:
-    if p.metric.task != "classification":
+    if p.task != "classification":
         return _word(p, outputs[row])
     index = int(predicted_classes(outputs[row : row + 1])[0])
     return _word(p, index)
 
 
 def _word(p: Prepared, value: Any) -> str:
-    if p.metric.task == "classification":
+    if p.task == "classification":
         return p.labels[int(value)] if int(value) < len(p.labels) else str(int(value))
-    if p.metric.task == "anomaly" and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iu":
+    if p.task == "anomaly" and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iu":
         return "anomaly" if value else "normal"
     flat = np.asarray(value).ravel()
     return ", ".join(f"{v:.4g}" for v in flat[:3]) + ("…" if len(flat) > 3 else "")

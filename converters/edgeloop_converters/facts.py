@@ -34,6 +34,7 @@ def facts_of(converted: Converted) -> dict[str, Any]:
         "proof": converted.proof,
         "explanations": looks_facts(converted.explanations),
         "diagnosis": converted.diagnosis,
+        "layer_times": converted.layer_times,
         "evaluation": converted.result.evaluation,
         "candidates": [candidate_facts(c) for c in converted.candidates],
         "front": [c.recipe.name for c in converted.front],

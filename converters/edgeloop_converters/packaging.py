@@ -91,7 +91,7 @@ def package(
         model=ModelFile(sha256=hashlib.sha256(model).hexdigest(), size_bytes=len(model)),
         inputs=backend.inputs,
         outputs=backend.outputs,
-        task=TASKS.get(prepared.metric.task, "other"),
+        task=TASKS.get(prepared.task, "other"),
         labels=prepared.labels,
         preprocessing=() if several else input_steps(prepared.preprocessing, ""),
         sample_shape=_sample_shape(prepared, "x") if not several else None,
@@ -131,7 +131,7 @@ def _baseline(prepared: Prepared, model: bytes, summary: SummaryKind) -> Baselin
     x = prepared.train.x
     classes = len(prepared.labels)
     outputs = run(model, as_real(prepared.preprocessing, x))[0] if classes > 1 else None
-    fits = outputs is not None and outputs.shape[1:] == (classes,)
+    fits = outputs is not None and outputs.shape[1:] in ((classes,), (1,))
     profiled, classes = (outputs, classes) if fits else (None, 0)
     if not isinstance(x, Mapping):
         names = prepared.train.feature_names if summary == "columns" else None

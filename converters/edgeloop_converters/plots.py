@@ -21,20 +21,14 @@ MOST_CHANNELS = 3
 
 
 def pareto(candidates: Sequence[Candidate], front: Sequence[Candidate], result: Candidate, original: float) -> Any:
-    """Size against the metric; the larger the mark, the slower. The front is a line; the result has a ring."""
+    """Size against the metric; the larger the mark, the slower. The front has names; the result has a ring."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
     shown = [c for c in candidates if not c.is_proxy]
+    # The result's own size is that of its whole file; its mark is where it stood among the others.
+    made = next((c for c in shown if c.recipe == result.recipe), result)
     slowest = max((c.latency_us or 1.0 for c in shown), default=1.0)
-    figure.add_scatter(
-        x=[c.size_bytes / 1e3 for c in front],
-        y=[c.measurement.value for c in front],
-        mode="lines",
-        name="no other is better in all",
-        line={"color": GREY, "width": 1, "dash": "dot"},
-        hoverinfo="skip",
-    )
     for name, holds, colour in (("holds every budget", True, GREEN), ("misses one", False, RED)):
         those = [c for c in shown if c.verdict.holds is holds]
         figure.add_scatter(
@@ -55,8 +49,8 @@ def pareto(candidates: Sequence[Candidate], front: Sequence[Candidate], result: 
             },
         )
     figure.add_scatter(
-        x=[result.size_bytes / 1e3],
-        y=[result.measurement.value],
+        x=[made.size_bytes / 1e3],
+        y=[made.measurement.value],
         mode="markers",
         name="the result",
         marker={"color": BLUE, "size": 46, "symbol": "circle-open", "line": {"width": 3}},
@@ -126,7 +120,7 @@ def robustness_bars(artifact: Sequence[RobustnessRow], original: Sequence[Robust
     for name, rows, colour in (("original", original, GREY), ("artifact", artifact, BLUE)):
         figure.add_bar(
             x=[r.value for r in rows],
-            y=[f"{r.name} {r.strength} " for r in rows],
+            y=["nothing " if r.name == "none" else f"{r.name} {r.strength} " for r in rows],
             orientation="h",
             name=name,
             marker_color=colour,
@@ -152,7 +146,7 @@ def layer_bars(diagnosis: Diagnosis) -> Any:
         hovertemplate="%{customdata[0]}<br>adds %{x:.2%}, in all %{customdata[1]:.2%}<extra></extra>",
         showlegend=False,
     )
-    figure.update_xaxes(title="error that the layer adds: RMSE over the deviation of its values", tickformat=".1%")
+    figure.update_xaxes(title="error that it adds", tickformat=".1%")
     figure.update_yaxes(autorange="reversed")
     return styled(figure, height=100 + 26 * len(rows))
 

@@ -14,8 +14,8 @@ from edgeloop.preprocessing import Step, preprocess
 from edgeloop_converters.compile import convertible
 from edgeloop_converters.data import CalibrationSet, Dataset, check_datasets, pick_calibration
 from edgeloop_converters.data import Finding as DataFinding
-from edgeloop_converters.ports import Steps, check_inputs, faces_of, for_model, measured_first, steps_for
-from edgeloop_converters.proof import Drop, Metric, find_metric, parse_drop
+from edgeloop_converters.ports import Face, Steps, check_inputs, faces_of, for_model, measured_first, steps_for
+from edgeloop_converters.proof import Drop, Metric, Task, find_metric, parse_drop
 from edgeloop_converters.recipes import RecipeData
 
 __all__ = ["Prepared", "as_real", "input_steps", "prepare", "read_drop", "scores_of"]
@@ -50,6 +50,11 @@ class Prepared:
     x_eval: Any
     findings: tuple[DataFinding, ...]
     seed: int
+
+    @property
+    def task(self) -> Task:
+        """What the model does: the metric's task, and of a metric of the user's own that of the labels."""
+        return "classification" if self.metric.task == "custom" and self.labels else self.metric.task
 
     @property
     def y_eval(self) -> NDArray[Any]:
@@ -103,7 +108,7 @@ def prepare(
     for what, data in (("training", train), ("evaluation", evaluation)):
         check_inputs(inputs, data, preprocessing, what)
     labels: tuple[str, ...] = ()
-    if found.task == "classification":
+    if found.task == "classification" or (found.task == "custom" and classifies(outputs[0], evaluation)):
         classes = outputs[0].shape[-1] if outputs[0].shape else 1
         classes = 2 if classes == 1 else classes
         check_labels(train, "training", classes)
@@ -121,6 +126,13 @@ def prepare(
         check_datasets(train, evaluation, seed=seed),
         seed,
     )
+
+
+def classifies(face: Face, evaluation: Dataset) -> bool:
+    """Whether an output has a value for each of the classes, or one for two of them."""
+    if not evaluation.is_classification or evaluation.y is None or len(face.shape) != 1:
+        return False
+    return face.shape[0] > int(evaluation.y.max()) or face.shape[0] == 1
 
 
 def check_labels(data: Dataset, what: str, classes: int) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeloop.backends import open_backend
 from edgeloop.errors import DataError, ModelError
+from edgeloop.prediction import least_probability
 from edgeloop_converters.data import input_arrays, take_rows
 from edgeloop_converters.predict import predictor
 from edgeloop_converters.prepare import Prepared
@@ -30,6 +32,7 @@ from edgeloop_converters.proof import (
     reliability_bins,
     slice_by_column,
 )
+from edgeloop_converters.quiet import silenced
 from edgeloop_converters.tflite import Diagnosis, diagnose, port_names, run
 
 __all__ = ["OtherOutput", "Proof", "diagnose_on", "prove"]
@@ -102,7 +105,7 @@ def prove(
         DataError: the metric isn't defined on the evaluation data.
     """
     p, (before, after) = prepared, outputs
-    bins, temperature = _calibration(p, after)
+    bins, temperature = _calibration(p, artifact, after)
     return Proof(
         original=measure(p.metric, p.y_eval, before, seed=p.seed),
         artifact=measure(p.metric, p.y_eval, after, seed=p.seed),
@@ -131,7 +134,7 @@ def _slices(p: Prepared, outputs: NDArray[Any]) -> tuple[tuple[str, SliceReport]
         name: slice_by_column(column, name) for name, column in p.evaluation.groups.items()
     }
     metric = p.metric
-    if p.evaluation.is_classification and p.metric.task == "classification":
+    if p.evaluation.is_classification and p.task == "classification":
         cuts = {"class": slice_by_column(p.y_eval, "class", p.labels or None), **cuts}
         metric = find_metric("accuracy")  # the one that is defined within a class
     found = []
@@ -143,15 +146,17 @@ def _slices(p: Prepared, outputs: NDArray[Any]) -> tuple[tuple[str, SliceReport]
     return tuple(found)
 
 
-def _calibration(p: Prepared, outputs: NDArray[Any]) -> tuple[tuple[Bin, ...], TemperatureFit | None]:
-    if p.metric.task != "classification" or len(outputs) < FEWEST_FOR_TEMPERATURE:
+def _calibration(p: Prepared, artifact: bytes, outputs: NDArray[Any]) -> tuple[tuple[Bin, ...], TemperatureFit | None]:
+    if p.task != "classification" or len(outputs) < FEWEST_FOR_TEMPERATURE:
         return (), None
     order = np.random.default_rng(p.seed).permutation(len(outputs))
     fit, judged = np.array_split(order, 2)
+    with silenced():  # the first interpreter of a process announces itself
+        floor = least_probability(open_backend(artifact).outputs[0])
     try:
         return (
             reliability_bins(p.y_eval, outputs),
-            fit_temperature(p.y_eval[fit], outputs[fit], p.y_eval[judged], outputs[judged]),
+            fit_temperature(p.y_eval[fit], outputs[fit], p.y_eval[judged], outputs[judged], floor=floor),
         )
     except DataError:  # logits, not probabilities
         return (), None

@@ -9,9 +9,10 @@ from typing import Any
 from edgeloop.html import figure_html, page, table
 from edgeloop_converters import plots
 from edgeloop_converters.candidates import Candidate
-from edgeloop_converters.conversion import Converted
+from edgeloop_converters.conversion import WORST_LAYERS, Converted
 from edgeloop_converters.proof import Measurement, format_bytes, format_us
 from edgeloop_converters.report_looks import looks_html
+from edgeloop_converters.tflite import Cause, LayerTime
 
 __all__ = ["render"]
 
@@ -52,12 +53,15 @@ def _head(c: Converted) -> str:
     kind, words = ("good", "Every budget holds.") if c.verdict.holds else ("bad", "A budget is missed.")
     rows = [[_mark(b.holds), escape(b.name), escape(b.sentence)] for b in c.verdict.budgets]
     m = c.artifact.manifest
+    real = sum(not x.is_proxy for x in c.candidates)
+    best = "the smallest that holds" if c.verdict.holds else "what comes nearest"
+    found = f"{real} candidates were tried; this is {best}:" if real > 1 else "made by the recipe"
     return (
         f'<h1><span class="{kind}">{words}</span></h1>'
-        f'<p class="soft">{escape(m.name)}, version {m.version}: {len(c.candidates)} candidates were tried; '
-        f"this is {'the smallest that holds' if c.verdict.holds else 'what comes nearest'}: "
+        f'<p class="soft">{escape(m.name)}, version {m.version}: {found} '
         f"<strong>{escape(c.recipe.name)}</strong>. Made "
-        f"{escape(m.created)}, seed {m.recipe.seed if m.recipe else 0}.</p>" + table(["", "budget", "measured"], rows)
+        f"{escape(m.created)}, seed {m.recipe.seed if m.recipe else 0}.</p>"
+        + table(["", "budget", "measured"], rows, sentences=(2,))
     )
 
 
@@ -80,22 +84,27 @@ def _before_after(c: Converted) -> str:
         said.append(
             f"A call takes {speed.of_original.value:.2f} times as long as the original's{interval}, in one run."
         )
-    said.append(f"The file is {c.before.size_bytes / c.after.size_bytes:.1f} times smaller.")
+    times = c.before.size_bytes / c.after.size_bytes
+    said.append(
+        f"The model is {f'{times:.1f} times smaller' if times > 1 else f'{1 / times:.1f} times larger'}; with its "
+        f"manifest the file takes {c.artifact.size_bytes:,} bytes."
+    )
     compared = c.proof.comparison
     if compared.agreement is not None:
         said.append(
             f"Both answer the same on {compared.agreement:.1%} of samples (McNemar p = {compared.mcnemar_p:.2g})."
         )
     if agreed is not None:
+        steps = f"{agreed.max_steps} step{'s' * (agreed.max_steps != 1)}"
         said.append(
             f"The reference kernels, which microcontrollers run, agree with this machine's on {agreed.top1:.1%} of "
-            f"{agreed.samples} top answers, and are at most {agreed.max_steps} steps apart."
+            f"{agreed.samples} top answers, and are {steps} apart at most."
         )
     for other in c.proof.other_outputs:
         same = "" if other.agreement is None else f", with the same largest value on {other.agreement:.1%} of samples"
         said.append(f"Its output {other.name} is {other.nrmse:.2%} from the original's (RMSE over deviation){same}.")
     rows = [row("original, float32", c.before, c.proof.original), row("artifact", c.after, c.proof.artifact)]
-    head = ["", f"{c.proof.artifact.metric} (95 % interval)", "trivial answer", "bytes", "µs a call"]
+    head = ["", f"{c.proof.artifact.metric} (95 % interval)", "trivial answer", "bytes of model", "µs a call"]
     return "<h2>Before and after</h2>" + table(head, rows, numbers=(2, 3, 4)) + f"<p>{escape(' '.join(said))}</p>"
 
 
@@ -107,7 +116,12 @@ def _tried(c: Converted, figures: _Figures) -> str:
     skipped = "".join(f"<li>{escape(s)}</li>" for s in c.skipped)
     return (
         "<h2>What was tried</h2>"
-        + ('<p class="soft">The larger the mark, the slower.</p>' if plot else "")
+        + (
+            '<p class="soft">The larger the mark, the slower. No other is better than a named one in drop, size and '
+            "latency at once.</p>"
+            if plot
+            else ""
+        )
         + plot
         + table(
             ["", "recipe", c.proof.artifact.metric, "bytes", "µs a call", "× original", "s"],
@@ -154,7 +168,7 @@ def _slices(c: Converted, figures: _Figures) -> str:
             f"<h2>By {escape(name)}</h2><p>The largest gap is {report.gap:.3f} ({report.confidence:.0%} interval "
             f"{report.gap_low:.3f} to {report.gap_high:.3f}), between {escape(report.worst)} and "
             f'{escape(report.best)}: <span class="{kind}">{words}</span> (p = {report.p_value:.2g}).</p>'
-            f'<p class="soft">{escape(report.note)}.</p>' + figures.html(plots.slice_bars(report))
+            f'<p class="soft">{escape(_sentence(report.note))}</p>' + figures.html(plots.slice_bars(report))
         )
     return "".join(parts)
 
@@ -174,31 +188,53 @@ def _layers(c: Converted, figures: _Figures) -> str:
     if c.diagnosis is None:
         return ""
     rows = []
-    for d in c.diagnosis.layers[:8]:
+    times = {time.layer: time for time in c.layer_times}
+    for d in c.diagnosis.layers[:WORST_LAYERS]:
         cause = d.causes[0] if d.causes else None
         rows.append(
             [
-                escape(d.layer.rpartition(";")[2][-60:]),
+                escape(_short(d.layer)),
                 d.op.lower(),
                 f"{d.added_nrmse:.2%}" if d.added_nrmse is not None else "–",
                 f"{d.nrmse:.2%}",
                 escape(f"{cause.kind}: {cause.evidence}") if cause else "",
-                escape(f"{cause.remedy} ({cause.cost_bytes:+,} bytes)") if cause else "",
+                escape(f"{cause.remedy} ({cause.cost_bytes:+,} bytes; {_time_cost(cause, times.get(d.layer))})")
+                if cause
+                else "",
             ]
         )
     mended = f"<p>Put back to float32 for the drop to hold: {escape(', '.join(c.mended))}.</p>" if c.mended else ""
     return (
         "<h2>Layer by layer</h2>"
-        f'<p class="soft">The error against the float model on {c.diagnosis.samples} samples, worst first.</p>'
+        f'<p class="soft">The error against the float model on {c.diagnosis.samples} samples, RMSE over deviation, worst first.</p>'
         + mended
         + figures.html(plots.layer_bars(c.diagnosis))
-        + table(["layer", "operator", "adds", "in all", "likely cause", "what to try"], rows, numbers=(2, 3))
+        + table(
+            ["layer", "operator", "adds", "in all", "likely cause", "what to try"],
+            rows,
+            numbers=(2, 3),
+            sentences=(4, 5),
+        )
     )
+
+
+def _short(layer: str) -> str:
+    """A layer's name without the models that it stands in."""
+    return "/".join(layer.rpartition(";")[2].split("/")[-2:])[-48:]
+
+
+def _time_cost(cause: Cause, time: LayerTime | None) -> str:
+    """What a remedy costs in time: on the device, and until it is done."""
+    if cause.work == "training":
+        return "less time a call; training anew, minutes"
+    if cause.changes_kernel and time is not None:
+        return f"{time.quantized_us:.1f} → {time.float_us:.1f} µs a call for this layer here"
+    return "another kernel" if cause.changes_kernel else "no time a call; converting again, seconds"
 
 
 def _file(c: Converted) -> str:
     e = c.result.evaluation
-    rows = [[_mark(f.severity == "info"), escape(f.message), escape(f.cause), escape(f.remedy)] for f in c.findings]
+    rows = [[_mark_of(f.severity), escape(f.message), escape(f.cause), escape(f.remedy)] for f in c.findings]
     outside = f"; outside it: {escape(', '.join(sorted(set(e.outside))))}" if e.outside else ""
     return (
         "<h2>The file</h2>"
@@ -206,7 +242,7 @@ def _file(c: Converted) -> str:
         f"{e.nodes - len(e.outside)} of them in {e.partitions} partition{'s' * (e.partitions != 1)}{outside}. Its "
         f"activations take {format_bytes(e.peak_activation_bytes)} at once.</p>"
         + (
-            table(["", "found", "cause", "what to do"], rows)
+            table(["", "found", "cause", "what to do"], rows, sentences=(1, 2, 3))
             if rows
             else '<p class="good">It is what was asked for.</p>'
         )
@@ -216,8 +252,8 @@ def _file(c: Converted) -> str:
 def _data(c: Converted) -> str:
     if not c.data_findings:
         return '<h2>The data</h2><p class="good">No leak, no missing class, no broken feature was found.</p>'
-    rows = [[_mark(False), escape(f.severity), escape(f.message)] for f in c.data_findings]
-    return "<h2>The data</h2>" + table(["", "", "found"], rows)
+    rows = [[_mark_of(f.severity), escape(f.severity), escape(f.message)] for f in c.data_findings]
+    return "<h2>The data</h2>" + table(["", "", "found"], rows, sentences=(2,))
 
 
 def _recipe(c: Converted) -> str:
@@ -235,6 +271,14 @@ def _recipe(c: Converted) -> str:
         + f'<p class="soft">Latency at the median: {format_us(c.after.latency_us)} on this machine, in one run with '
         "the original's.</p>"
     )
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
+
+
+def _mark_of(severity: str) -> str:
+    return '<span class="bad">!</span>' if severity == "warning" else _mark(severity == "info")
 
 
 def _mark(holds: bool) -> str:

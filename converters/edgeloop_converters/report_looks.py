@@ -91,8 +91,8 @@ def _card(look: Look) -> str:
     image = _pixels(look.sample)
     panels = (
         ("input", image),
-        (f"original: {look.answers[0]}", _heated(image, look.original)),
-        (f"artifact: {look.answers[1]}", _heated(image, look.artifact)),
+        (f"original: {look.answers[0]}{_flat(look.original)}", _heated(image, look.original)),
+        (f"artifact: {look.answers[1]}{_flat(look.artifact)}", _heated(image, look.artifact)),
     )
     shown = "".join(
         f'<figure><img src="{_png(pixels)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
@@ -101,9 +101,16 @@ def _card(look: Look) -> str:
     return f'<section class="look"><p>{_words(look)}</p><div class="strip">{shown}</div></section>'
 
 
+def _flat(heat: NDArray[Any]) -> str:
+    """Said of a map that has nothing in it: no patch changes the answer by a step of the output."""
+    return "" if np.abs(heat).max() > 0 else ", unmoved"
+
+
 def _words(look: Look) -> str:
-    same = "" if math.isnan(look.correlation) else f"; maps correlate by {look.correlation:.2f}"
-    return f'<strong>{look.why}</strong>, sample {look.row}: it is {escape(look.truth)}<span class="soft">{same}</span>'
+    same = "" if math.isnan(look.correlation) else f"; the maps correlate by {look.correlation:.2f}"
+    answers = " and ".join(dict.fromkeys(look.answers))
+    said = f"sample {look.row}: is {escape(look.truth)}, answered {escape(answers)}"
+    return f'<strong>{look.why}</strong>, {said}<span class="soft">{same}</span>'
 
 
 def _pixels(sample: NDArray[Any]) -> NDArray[np.uint8]:

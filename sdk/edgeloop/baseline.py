@@ -21,8 +21,10 @@ __all__ = [
     "Baseline",
     "Feature",
     "bin_counts",
+    "class_probabilities",
     "fit_baseline",
     "output_features",
+    "predicted_classes",
 ]
 
 PREDICTED_CLASS = "predicted class"
@@ -83,17 +85,31 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return np.concatenate([np.asarray(f.counts, dtype=np.int64) for f in self.features])
 
 
+def class_probabilities(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A classifier's outputs by class: (n, classes) as they are, and (n, 1) of a single sigmoid as (n, 2)."""
+    if outputs.shape[-1:] != (1,):
+        return outputs
+    return np.concatenate([1 - outputs, outputs], axis=-1)
+
+
+def predicted_classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The class of each row of (…, classes), the first of equals; of (…, 1) class 1 from a probability of 0.5 on."""
+    single = outputs.shape[-1:] == (1,)
+    return np.asarray(outputs[..., 0] >= 0.5 if single else outputs.argmax(axis=-1), dtype=np.int64)
+
+
 def output_features(outputs: NDArray[np.generic], classes: int) -> NDArray[np.float32]:
     """What is profiled of a classifier's output: float32 (n, 3), of confidence, entropy in nats, predicted class.
 
-    `outputs` is (n, classes) of probabilities in real units. Confidence is the largest; entropy is that of the
-    row scaled to sum 1 (an int8 softmax sums to 1 only nearly). A row that isn't finite gives NaN.
+    `outputs` is (n, classes) of probabilities in real units, or (n, 1) of class 1. Confidence is the largest; entropy
+    is that of the row scaled to sum 1 (an int8 softmax sums to 1 only nearly). A row that isn't finite gives NaN.
     """
-    p = np.asarray(outputs, dtype=np.float32).reshape(len(outputs), classes)
+    said = np.asarray(outputs, dtype=np.float32).reshape(len(outputs), -1)
+    p = class_probabilities(said).reshape(len(outputs), classes)
     total = np.maximum(p.sum(axis=1, keepdims=True), np.float32(1e-9))
     q = np.clip(p / total, np.float32(1e-9), 1)
     entropy = -(q * np.log(q)).sum(axis=1)
-    predicted = np.where(np.isfinite(entropy), p.argmax(axis=1), np.nan)
+    predicted = np.where(np.isfinite(entropy), predicted_classes(said), np.nan)
     return np.stack([p.max(axis=1), entropy, predicted], axis=1).astype(np.float32)
 
 

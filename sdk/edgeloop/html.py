@@ -24,12 +24,14 @@ table { border-collapse: collapse; margin: .8rem 0; min-width: 24rem; }
 th, td { text-align: left; padding: .35rem 1rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; font-size: .85rem; } td.n, th.n {
   text-align: right; font-variant-numeric: tabular-nums; }
+td.s { min-width: 13rem; }
 .strip { display: flex; flex-wrap: wrap; gap: .4rem; margin: .5rem 0; } .strip figure { margin: 0; width: 72px; }
 .strip figcaption { font-size: .75rem; color: var(--soft); text-align: center; }
 h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
 .looks { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; }
 .look { break-inside: avoid; } .look p { max-width: 31rem; }
-.look .strip figure { width: 150px; } .look img { width: 100%; display: block; border-radius: 4px;
+.look .strip { flex-wrap: nowrap; } .look .strip figure { flex: 1 1 0; width: auto; max-width: 150px; }
+.look img { width: 100%; display: block; border-radius: 4px;
   image-rendering: pixelated; }
 .swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; }
 svg.pixels { width: 72px; height: 72px; display: block; border-radius: 4px; }
@@ -46,9 +48,14 @@ def page(title: str, body: str) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """A table of HTML cells; the columns in `numbers` are set to the right. Cells aren't escaped."""
-    kind = [' class="n"' if i in numbers else "" for i in range(len(head))]
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = (), sentences: Sequence[int] = ()
+) -> str:
+    """A table of HTML cells, which aren't escaped.
+
+    The columns in `numbers` are set to the right; those in `sentences` keep room for words on a narrow screen.
+    """
+    kind = [' class="n"' if i in numbers else ' class="s"' if i in sentences else "" for i in range(len(head))]
     top = "".join(f"<th{kind[i]}>{cell}</th>" for i, cell in enumerate(head))
     lines = ["<tr>" + "".join(f"<td{kind[i]}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows]
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'

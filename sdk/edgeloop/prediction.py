@@ -10,14 +10,23 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeloop.baseline import class_probabilities, predicted_classes
 from edgeloop.manifest import Manifest, TensorSpec
 from edgeloop.quantization import dequantize, dequantize_table
 
-__all__ = ["OutputReader", "Prediction"]
+__all__ = ["OutputReader", "Prediction", "least_probability"]
 
 Array: TypeAlias = NDArray[Any]
 
-_LEAST_PROBABILITY = 1e-7  # a quantized probability is often 0, which has no logarithm
+_LEAST_PROBABILITY = 1e-7
+
+
+def least_probability(spec: TensorSpec) -> float:
+    """What a probability of 0 counts as where its logarithm is taken: half a step of a quantized output, else 1e-7.
+
+    A quantized 0 says no more than that: a temperature fitted to smaller values would fit them instead of the others.
+    """
+    return _LEAST_PROBABILITY if spec.scale is None else max(_LEAST_PROBABILITY, spec.scale / 2)
 
 
 class OutputReader:
@@ -29,6 +38,7 @@ class OutputReader:
         self.classifies = manifest.task == "classification"
         self.labels = manifest.labels
         self.temperature = manifest.temperature
+        self.least_probability = least_probability(outputs[0])
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -57,8 +67,8 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def index(self) -> int | None:
-        """The class, for a classifier; else None."""
-        return int(self.output.argmax()) if self._reader.classifies else None
+        """The class, for a classifier (of a single output: 1 from 0.5 on); else None."""
+        return int(predicted_classes(self.output)) if self._reader.classifies else None
 
     @property
     def label(self) -> str | None:
@@ -70,8 +80,13 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, dict=True):
         """The class's probability, at the manifest's temperature; else None."""
         if self.index is None:
             return None
-        temperature = self._reader.temperature
-        return float(self.output[self.index]) if temperature is None else _scaled(self.output, temperature)
+        temperature, classes = self._reader.temperature, class_probabilities(self.output)
+        return float(classes[self.index]) if temperature is None else self._scaled(classes, temperature)
+
+    def _scaled(self, probabilities: NDArray[np.float32], temperature: float) -> float:
+        """The largest of softmax(log p / temperature) (Guo et al., "On Calibration of Modern Neural Networks")."""
+        logits = np.log(np.maximum(probabilities.astype(np.float64), self._reader.least_probability)) / temperature
+        return float(1 / np.exp(logits - logits.max()).sum())
 
     @property
     def latency_us(self) -> float:
@@ -91,9 +106,3 @@ def _decoder(spec: TensorSpec) -> Callable[[Array], NDArray[np.float32]]:
     decode: Callable[[Array], NDArray[np.float32]]
     decode = partial(table.take, mode="wrap")  # type: ignore[assignment]  # numpy's stub thinks of a single index
     return decode
-
-
-def _scaled(probabilities: NDArray[np.float32], temperature: float) -> float:
-    """The largest of softmax(log p / temperature) (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
-    logits = np.log(np.maximum(probabilities.astype(np.float64), _LEAST_PROBABILITY)) / temperature
-    return float(1 / np.exp(logits - logits.max()).sum())

@@ -53,7 +53,7 @@ class Budget:
 
 def uncertainty(outputs: NDArray[np.float32]) -> NDArray[np.float64]:
     """How undecided a classifier was: its entropy over the highest possible, 0 … 1, (n,) for (n, classes)."""
-    classes = outputs.shape[1]
+    classes = max(2, outputs.shape[1])  # a single output is the probability of class 1
     entropy = output_features(outputs, classes)[:, 1]
     share = np.nan_to_num(entropy, nan=np.log(classes)).astype(np.float64) / np.log(classes)
     return np.asarray(np.clip(share, 0, 1))

@@ -13,14 +13,14 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeloop.baseline import class_probabilities, predicted_classes
 from edgeloop.errors import InputError
+from edgeloop.prediction import least_probability
 from edgeloop.runtime import Runtime
 
 __all__ = ["ScoreReport", "Scores", "TableWriter", "score", "scores_of"]
 
 Array: TypeAlias = NDArray[Any]
-
-_LEAST_PROBABILITY = 1e-7  # as in a single run: a quantized probability is often 0, which has no logarithm
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,15 @@ def scores_of(runtime: Runtime, outputs: NDArray[np.float32], is_valid: NDArray[
     flat = outputs.reshape(len(outputs), -1)
     if manifest.task != "classification":
         return Scores({f"output_{i}": flat[:, i] for i in range(flat.shape[1])}, is_valid)
-    index = flat.argmax(axis=1)
+    index, flat = predicted_classes(flat), class_probabilities(flat)
     columns: dict[str, Array] = {"index": index.astype(np.int32)}
     if manifest.labels:
         columns["label"] = np.asarray(manifest.labels, dtype=object)[index]
     if manifest.temperature is None:
         columns["confidence"] = flat.max(axis=1, initial=0)
     else:
-        logits = np.log(np.maximum(flat.astype(np.float64), _LEAST_PROBABILITY)) / manifest.temperature
+        floor = least_probability(manifest.outputs[0])  # as in a single run
+        logits = np.log(np.maximum(flat.astype(np.float64), floor)) / manifest.temperature
         columns["confidence"] = (1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)).astype(np.float32)
     return Scores(columns, is_valid)
 

@@ -6,13 +6,15 @@ import pytest
 
 from edgeloop.artifact import pack_artifact
 from edgeloop.backends import open_backend
-from edgeloop.baseline import Baseline, fit_baseline
+from edgeloop.baseline import Baseline, fit_baseline, output_features
 from edgeloop.errors import GoldenMismatchError, InputError, ManifestDamagedError, MissingExtraError, ModelError
 from edgeloop.manifest import Golden, InputPreparation, Manifest, ModelFile, TensorSpec, utc_now
+from edgeloop.prediction import OutputReader, Prediction
 from edgeloop.preprocessing import Category, Impute, Resize, Scale, Vocabulary, preprocess
 from edgeloop.profile import Profiler
 from edgeloop.quantization import dequantize, quantize
 from edgeloop.runtime import Runtime
+from edgeloop.sampler import uncertainty
 from edgeloop.summaries import Part
 from small_graphs import sum_and_product
 from tiny_models import WEIGHTS, tiny_model
@@ -28,6 +30,21 @@ def test_a_prediction_has_class_label_and_confidence(make_artifact) -> None:
     assert (prediction.index, prediction.label) == (1, "b")
     assert prediction.confidence == pytest.approx(prediction.output[1])
     assert prediction.latency_us > 0
+
+
+@pytest.mark.parametrize(("x", "index", "confidence"), [(0.2, 0, 0.8), (0.5, 1, 0.5), (0.9, 1, 0.9)])
+def test_a_classifier_of_one_output_answers_class_1_from_a_half_on(x, index, confidence) -> None:
+    manifest = Manifest(
+        name="one", version=1, created=utc_now(), model=ModelFile("0" * 64, 8), inputs=(), outputs=(),
+        task="classification", labels=("off", "on"),
+    )  # fmt: skip
+    reader = OutputReader(manifest, (TensorSpec("p", (1, 1), "float32"),))
+    said = Prediction(np.array([[x]], np.float32), reader, 0)
+    assert (said.index, said.label) == (index, ("off", "on")[index])
+    assert said.confidence == pytest.approx(confidence)
+    outputs = np.array([[x]] * 3, np.float32)
+    assert output_features(outputs, 2)[:, 2].tolist() == [index] * 3
+    assert np.isfinite(uncertainty(outputs)).all()
 
 
 def test_preprocessing_from_the_manifest_is_run(make_artifact) -> None:

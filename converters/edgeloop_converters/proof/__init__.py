@@ -11,7 +11,7 @@ from edgeloop_converters.proof.calibration import (
 from edgeloop_converters.proof.compare import Comparison, Measurement, compare, mcnemar_p, measure
 from edgeloop_converters.proof.explain import Importance, occlusion_map, permutation_importance
 from edgeloop_converters.proof.gate import Budget, Gate, Verdict, judge
-from edgeloop_converters.proof.metrics import METRICS, Metric, find_metric
+from edgeloop_converters.proof.metrics import METRICS, Metric, Task, find_metric
 from edgeloop_converters.proof.perturb import PERTURBATIONS, Perturbation
 from edgeloop_converters.proof.robustness import Predict, RobustnessRow, measure_robustness
 from edgeloop_converters.proof.scores import confusion_matrix, predicted_classes, recall_by_class
@@ -42,6 +42,7 @@ __all__ = [
     "Slice",
     "SliceReport",
     "SliceRow",
+    "Task",
     "TemperatureFit",
     "Verdict",
     "apply_temperature",

@@ -111,17 +111,20 @@ def calibration_error(
     return float(sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / len(y_true))
 
 
-def apply_temperature(probabilities: Array, temperature: float) -> Array:
+def apply_temperature(probabilities: Array, temperature: float, *, floor: float = EPSILON) -> Array:
     """(n, k) probabilities whose logits are divided by `temperature`; the answered class stays the same.
 
-    The logits are taken back from the probabilities, up to a constant that softmax ignores.
+    The logits are taken back from the probabilities, up to a constant that softmax ignores; smaller ones than `floor`
+    count as that.
     """
-    logits = np.log(np.maximum(as_probabilities(probabilities), EPSILON)) / temperature
+    logits = np.log(np.maximum(as_probabilities(probabilities), floor)) / temperature
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(y_fit: Array, p_fit: Array, y_eval: Array, p_eval: Array) -> TemperatureFit:
+def fit_temperature(
+    y_fit: Array, p_fit: Array, y_eval: Array, p_eval: Array, *, floor: float = EPSILON
+) -> TemperatureFit:
     """Find the temperature that minimizes the log-loss on one set, and say what it does on another.
 
     The log-loss is convex in 1/T, so it has one minimum over log T, which a golden-section search
@@ -132,6 +135,8 @@ def fit_temperature(y_fit: Array, p_fit: Array, y_eval: Array, p_eval: Array) ->
         p_fit: (n, k) the model's probabilities for them.
         y_eval: (m,) class indices to judge by.
         p_eval: (m, k) the model's probabilities for them.
+        floor: what a smaller probability counts as: for a quantized output half its step
+            (`edgeloop.prediction.least_probability`), since its zeros would else decide the temperature.
 
     Raises:
         DataError: these aren't probabilities, or there are no samples.
@@ -140,7 +145,7 @@ def fit_temperature(y_fit: Array, p_fit: Array, y_eval: Array, p_eval: Array) ->
         raise DataError("temperature scaling needs samples to fit on and others to judge by")
 
     def loss(log_t: float) -> float:
-        return log_loss(y_fit, apply_temperature(p_fit, math.exp(log_t)))
+        return log_loss(y_fit, apply_temperature(p_fit, math.exp(log_t), floor=floor))
 
     low, high = LOG_T_RANGE
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
@@ -155,10 +160,10 @@ def fit_temperature(y_fit: Array, p_fit: Array, y_eval: Array, p_eval: Array) ->
             right = low + GOLDEN * (high - low)
             loss_right = loss(right)
     temperature = math.exp((low + high) / 2)
-    scaled = apply_temperature(p_eval, temperature)
+    plain, scaled = (apply_temperature(p_eval, t, floor=floor) for t in (1.0, temperature))
     return TemperatureFit(
         temperature,
-        log_loss(y_eval, p_eval),
+        log_loss(y_eval, plain),
         log_loss(y_eval, scaled),
         calibration_error(y_eval, p_eval),
         calibration_error(y_eval, scaled),

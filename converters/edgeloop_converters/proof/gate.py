@@ -134,13 +134,21 @@ def judge_drop(allowed: Drop, metric: str, found: Comparison | None) -> Budget:
     holds = found.drop <= limit + rounding(found.original)
     unsure = found.low <= limit < found.high
     sentence = (
-        f"{metric} {'drops' if found.drop >= 0 else 'improves'} by {abs(found.drop):.4g}, from "
-        f"{found.original:.4g} to {found.artifact:.4g} ({found.confidence:.0%} interval of the drop "
-        f"{found.low:.4g} to {found.high:.4g}, n={found.n}); "
+        f"{metric} {change(found)} ({found.confidence:.0%} interval of the drop "
+        f"{found.low + 0.0:.4g} to {found.high + 0.0:.4g}, n={found.n}); "
         f"at most {limit:.4g}" + (f" ({allowed})" if allowed.relative else "") + " is allowed"
         + ("; the interval holds the limit, so more samples could turn this" if unsure else "")
     )  # fmt: skip
     return Budget("max_drop", found.drop, limit, metric, holds, sentence)
+
+
+def change(found: Comparison) -> str:
+    """What became of the metric, in words: an error that rises gets worse."""
+    if found.drop == 0:
+        return f"stays at {found.artifact:.4g}"
+    worse = "rises" if found.artifact > found.original else "drops"
+    verb = worse if found.drop > 0 else "improves"
+    return f"{verb} by {abs(found.drop):.4g}, from {found.original:.4g} to {found.artifact:.4g}"
 
 
 def judge_trivial(limit: float, metric: str, found: Measurement | None) -> Budget:

@@ -98,7 +98,8 @@ def apply_recipe(recipe: Recipe, model: Any, data: RecipeData, *, seed: int) -> 
         return Applied(plain, tuple(notes), plain)
     if plain is not None and on_litert:
         made = compile_litert(plain, recipe.compile, data)
-        return Applied(made.model, (*notes, *made.notes), plain if recipe.passes else None)
+        before = made.float_model or (plain if recipe.passes else None)
+        return Applied(made.model, (*notes, *made.notes), before)
     values = in_order(current, data.calibration) if scheme in ("int8", "int16x8") else None
     compiled = compile_keras(current, scheme, values)  # type: ignore[arg-type]  # checked by Recipe
     return Applied(tidy(compiled), tuple(notes), plain)
@@ -127,8 +128,8 @@ def compile_tflite(recipe: Recipe, model: bytes, data: RecipeData) -> Applied:
 def compile_litert(model: bytes, step: Compile, data: RecipeData) -> Applied:
     """Quantize a float `.tflite` file."""
     notes: tuple[str, ...] = ()
-    if step.equalize:
-        balanced = equalize(repair(model).model)
+    balanced = equalize(repair(model).model) if step.equalize else None
+    if balanced is not None:
         model, notes = balanced.model, balanced.changes
     calibration = data.calibration
     made = quantize(
@@ -137,7 +138,7 @@ def compile_litert(model: bytes, step: Compile, data: RecipeData) -> Applied:
         dict(calibration) if isinstance(calibration, Mapping) else calibration,
         ranges=step.ranges,
     )
-    return Applied(tidy(made.model), notes + made.changes)
+    return Applied(tidy(made.model), notes + made.changes, model if balanced is not None else None)
 
 
 def wanted_of(step: Compile) -> QuantizationWanted:

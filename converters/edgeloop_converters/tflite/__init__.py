@@ -11,6 +11,7 @@ from edgeloop_converters.tflite.facts import ModelFacts, OpFacts, SignatureFacts
 from edgeloop_converters.tflite.flatbuffer import parse, serialize
 from edgeloop_converters.tflite.interpreter import Inputs, Kernels
 from edgeloop_converters.tflite.kernels import Agreement, agreement, run
+from edgeloop_converters.tflite.layer_times import LayerTime, time_layers
 from edgeloop_converters.tflite.ports import arrange, output_first, port_names
 from edgeloop_converters.tflite.quantize import Quantized, quantize
 from edgeloop_converters.tflite.repair import Repaired, repair
@@ -28,6 +29,7 @@ __all__ = [
     "Inputs",
     "Kernels",
     "LayerDiagnosis",
+    "LayerTime",
     "ModelFacts",
     "OpFacts",
     "OutsideOp",
@@ -55,4 +57,5 @@ __all__ = [
     "run",
     "serialize",
     "tidy",
+    "time_layers",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -38,12 +39,16 @@ class Cause(msgspec.Struct, frozen=True):
         evidence: the measurement that speaks for it.
         remedy: what to try.
         cost_bytes: by how much the file grows with that; negative where it shrinks.
+        work: what it takes to do: "conversion", seconds; or "training", minutes and more.
+        changes_kernel: whether the layer then runs by another kernel, so that a call's time changes too.
     """
 
     kind: str
     evidence: str
     remedy: str
     cost_bytes: int
+    work: Literal["conversion", "training"] = "conversion"
+    changes_kernel: bool = False
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -70,6 +75,7 @@ def causes(op: str, stats: LayerStats, weights: Weights | None) -> tuple[Cause, 
                 f"{weights.quantized.dtype} weights: rounding alone, whatever the ranges",
                 "keep the layer float with an override",
                 4 * weights.real.size - stored,
+                changes_kernel=True,
             )
         )
     return tuple(sorted(found, key=lambda c: abs(c.cost_bytes)))
@@ -148,4 +154,5 @@ def dead_channels(stats: LayerStats, weights: Weights | None) -> Iterator[Cause]
             f"{dead} of {len(stats.largest)} channels are zero on every sample",
             "prune them before quantizing",
             -(weights.quantized.bytes * dead // len(stats.largest)),
+            work="training",
         )
