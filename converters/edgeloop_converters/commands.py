@@ -58,11 +58,18 @@ def configure_convert(parser: argparse.ArgumentParser) -> None:
     add("--images", action="store_true", help="profile the inputs as images, not column by column")
     add("--target-column", help="the column or key of the labels (for tables; default for .npz: y)")
     add("--groups", default="", help="columns or keys to slice the metric by, separated by commas")
+    add("--nan", choices=("refuse", "drop"), default="refuse", help="rows with NaN or inf in them (default: refuse)")
     add("--strict", action="store_true", help="fail (exit 1) where the data sets have errors or warnings")
     add("--workers", type=int, default=2, help="trials at a time (default: 2)")
     add("--threads", type=int, default=1, help="of the interpreter whose latency is measured (default: 1)")
     add("--time-limit", default="540s", help="of the search (default: 540s)")
-    add("--report", help="write a page with everything to this .html file")
+    add(
+        "--report",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write a page with everything to this .html file, or the same to a .json file; may be given twice",
+    )
     add("--c-array", help="also write the model as a C array: NAME.c and NAME.h beside the artifact, NAME being this")
     add("--runs", help="where conversions are recorded (default: $EDGELOOP_RUNS, or ~/.local/state/edgeloop/runs)")
     add("--key", help="sign it with this private key")

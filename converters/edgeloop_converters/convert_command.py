@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeloop.artifact import write_artifact
 from edgeloop.cli import Result
 from edgeloop.errors import ConfigError
-from edgeloop.files import write_atomic
+from edgeloop.files import check_writable, write_all_atomic
 from edgeloop.preprocessing import Scale, Step, load_steps
 from edgeloop.signing import load_private_key
 from edgeloop_converters.attempts import Limits, Tell
 from edgeloop_converters.conversion import Converted, default_recipe, try_convert
-from edgeloop_converters.data import load_dataset
+from edgeloop_converters.data import ImageMode, load_dataset
 from edgeloop_converters.facts import facts_of
 from edgeloop_converters.micro import MicroRun, run_micro
-from edgeloop_converters.models import load_model
+from edgeloop_converters.models import LoadedModel, load_model
 from edgeloop_converters.packaging import Label
 from edgeloop_converters.ports import Steps
 from edgeloop_converters.prepare import Prepared, prepare, read_drop
@@ -45,6 +46,8 @@ def convert_from(args: argparse.Namespace) -> Result:
     max_size = parse_bytes(args.max_size) if args.max_size else None
     max_latency = parse_us(args.max_latency) if args.max_latency else None
     is_search = args.recipe is None and (target is not None or max_size is not None or max_latency is not None)
+    for path in (args.output, *args.report):
+        check_writable(path)  # before the work, not after it
     with telling(quiet=bool(args.json)) as tell:
         prepared = _prepare(args, tell)
         for finding in prepared.findings:
@@ -70,7 +73,7 @@ def convert_from(args: argparse.Namespace) -> Result:
             limits=Limits(workers=max(1, args.workers)) if is_search else None,
             time_limit_s=parse_us(args.time_limit) / 1e6,
             cache=cache_folder(),
-            thorough=args.report is not None,
+            thorough=bool(args.report),
             tell=tell,
         )
         holds = converted.verdict.holds and not any(f.severity == "error" for f in _on_target(converted))
@@ -88,17 +91,27 @@ def _prepare(args: argparse.Namespace, tell: Tell) -> Prepared:
         "target": args.target_column,
         "groups": tuple(g for g in args.groups.split(",") if g),
         "task": "regression" if values else "classification",
+        "nan": args.nan,
     }
-    train, evaluation = (load_dataset(path, **options) for path in (args.data, args.evaluation))
+    paths = (args.data, args.evaluation)
+    early = (
+        [] if any(Path(p.partition("#")[0]).is_dir() for p in paths) else [load_dataset(p, **options) for p in paths]
+    )
     steps: Steps = load_steps(args.preprocessing) if args.preprocessing else ()
     for name, factor, offset in args.scale:
         steps = with_step(steps, name, Scale(factor, offset))
     model = load_model(args.model)
     for note in model.notes:
         tell(f"model: {note}")
+    # A folder of images is read as grey or coloured ones, whichever the model takes; other data before the model is.
+    train, evaluation = early or (load_dataset(p, **options, image_mode=_image_mode(model)) for p in paths)
     return prepare(
         model, train, evaluation, preprocessing=steps, metric=args.metric, output=args.measured_output, seed=args.seed
     )
+
+
+def _image_mode(model: LoadedModel) -> ImageMode:
+    return "L" if all(port.shape[-1] == 1 for port in model.inputs) else "RGB"
 
 
 def with_step(steps: Steps, name: str | None, step: Step) -> Steps:
@@ -145,24 +158,24 @@ def _micro(prepared: Prepared, converted: Converted, tell: Tell) -> dict[str, An
 
 def _write(args: argparse.Namespace, converted: Converted, facts: dict[str, Any], *, holds: bool) -> list[str]:
     """Write the artifact, the C array, the report, and the record; gives what was written, in words."""
-    written = []
+    written, files = [], dict[str | os.PathLike[str], bytes | str]()
     if holds:
-        write_artifact(args.output, converted.artifact)
+        files[args.output] = converted.artifact.to_bytes()
         written.append(f"{args.output}: {converted.artifact.size_bytes:,} bytes with its manifest")
         if args.c_array:
             code = model_to_c(args.c_array, converted.artifact.model)
             base = Path(args.output).parent / args.c_array
-            write_atomic(base.with_suffix(".c"), code.source)
-            write_atomic(base.with_suffix(".h"), code.header)
+            files |= {base.with_suffix(".c"): code.source, base.with_suffix(".h"): code.header}
             written.append(f"{base}.c, {base}.h: the model as a C array")
-    if args.report:
-        write_atomic(args.report, render(converted))
-        written.append(f"{args.report}: the report")
+    for page in args.report:
+        is_json = Path(page).suffix == ".json"
+        files[page] = json.dumps(facts, indent=1, allow_nan=False) if is_json else render(converted)
+        written.append(f"{page}: the report")
+    write_all_atomic(files)
     run_id = record_run(runs_folder(args.runs), facts)
     facts["run"] = run_id
     written.append(f"recorded as {run_id}")
-    files = [Path(f) for f in (args.output if holds else None, args.report) if f]
-    if track_in_mlflow(facts, files):
+    if track_in_mlflow(facts, [Path(f) for f in files if Path(f).suffix not in (".c", ".h")]):
         written.append("logged to MLflow")
     return written
 

@@ -141,8 +141,8 @@ def check_labels(data: Dataset, what: str, classes: int) -> None:
         return
     beyond = np.flatnonzero(data.y >= classes)
     raise DataError(
-        f"the {what} data ({data.source}) has the label {int(data.y[beyond[0]])} (row {beyond[0]}; {len(beyond)} rows "
-        f"are beyond), the model has {classes} classes, 0 to {classes - 1}: are these labels for another model?"
+        f"the {what} data ({data.source}) has the label {int(data.y[beyond[0]])} (row {beyond[0]}, the first of "
+        f"{len(beyond)}), the model has {classes} classes, 0 to {classes - 1}: are these labels for another model?"
     )
 
 

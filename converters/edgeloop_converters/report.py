@@ -206,7 +206,8 @@ def _layers(c: Converted, figures: _Figures) -> str:
     mended = f"<p>Put back to float32 for the drop to hold: {escape(', '.join(c.mended))}.</p>" if c.mended else ""
     return (
         "<h2>Layer by layer</h2>"
-        f'<p class="soft">The error against the float model on {c.diagnosis.samples} samples, RMSE over deviation, worst first.</p>'
+        f'<p class="soft">The error against the float model on {c.diagnosis.samples} samples (RMSE over deviation), '
+        "worst first.</p>"
         + mended
         + figures.html(plots.layer_bars(c.diagnosis))
         + table(

@@ -2,35 +2,77 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["write_atomic"]
+__all__ = ["check_writable", "write_all_atomic", "write_atomic"]
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Write `data` to a temporary name beside `path`, sync it to disk, and rename it over `path`.
 
     Text is written as UTF-8. After a crash or a power cut at any moment `path` holds the old bytes or
-    the new ones. Raises `OSError`; the temporary file is removed.
+    the new ones. Raises `OSError`, which names `path`; the temporary file is removed.
+    """
+    write_all_atomic({path: data})
+
+
+def write_all_atomic(files: Mapping[str | os.PathLike[str], bytes | str]) -> None:
+    """As `write_atomic`, several files: none is renamed before all are written, so a full disk changes none of them.
+
+    Raises `OSError`, which names the file that couldn't be written; the temporary files are removed.
+    """
+    ready: list[tuple[Path, Path]] = []
+    path = Path()
+    try:
+        for name, data in files.items():
+            path = Path(name)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            _write_beside(path, data.encode() if isinstance(data, str) else data, ready)
+        for temporary, target in ready:
+            path = target
+            temporary.replace(target)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+    finally:
+        for temporary, _ in ready:
+            temporary.unlink(missing_ok=True)
+    for folder in {target.parent for _, target in ready}:
+        sync_directory(folder)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise the `OSError` that writing `path` would, before the work whose result it is to hold.
+
+    Raises:
+        OSError: its folder is missing or can't be written to, or it is a folder itself.
     """
     path = Path(path)
-    raw = data.encode() if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp gives 0600, whatever the user's umask says
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+    os.close(handle)
+    Path(temporary).unlink()
+
+
+def _write_beside(path: Path, raw: bytes, ready: list[tuple[Path, Path]]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    ready.append((temporary, path))
+    with os.fdopen(handle, "wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600, whatever the user's umask says
 
 
 def sync_directory(directory: Path) -> None:

@@ -38,7 +38,7 @@ def check_datasets(
         seed: of what is sampled.
 
     Returns:
-        Findings, errors first; none when all is well. Codes: `labels_differ`, `shared_samples`,
+        Findings, errors first; none when all is well. Codes: `skipped`, `labels_differ`, `shared_samples`,
         `near_duplicates`, `shared_groups`, `time_mixed`, `class_missing`, `class_unknown`, `class_rare`,
         `class_imbalance`, `constant_features`, `missing_values`, `label_giveaway`.
 
@@ -52,6 +52,8 @@ def check_datasets(
             "aren't for one model"
         )
     findings = [
+        *check_skipped(reference, role),
+        *check_skipped(evaluation, "evaluation"),
         *check_shared(reference, evaluation, role, seed),
         *check_groups(reference, evaluation, role, keep_apart),
         *check_order(reference, evaluation, role, seed),
@@ -62,6 +64,16 @@ def check_datasets(
         *check_giveaway(reference, role, seed),
     ]
     return tuple(sorted(findings, key=lambda f: f.severity != "error"))
+
+
+def check_skipped(dataset: Dataset, role: str) -> Iterator[Finding]:
+    """What was left out while loading, counted; the first ones by name."""
+    count = len(dataset.skipped)
+    if count:
+        first = "; ".join(f"{s.what}: {s.reason}" for s in dataset.skipped[:EXAMPLES])
+        more = "; …" * (count > EXAMPLES)
+        message = f"{count} of {count + len(dataset)} samples of the {role} set were left out: {first}{more}"
+        yield Finding("skipped", "warning", message, count)
 
 
 def check_classes(reference: Dataset, evaluation: Dataset, role: str) -> Iterator[Finding]:

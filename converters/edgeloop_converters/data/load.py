@@ -141,7 +141,7 @@ def without_nan(found: Dataset, *, drop: bool) -> Dataset:
         first = ", ".join(map(str, rows[:5]))
         raise DataError(
             f"{found.source}: {len(rows)} of {len(found)} rows hold NaN or inf (rows "
-            f"{first}{', …' * (len(rows) > 5)}); mend them, or drop them with nan='drop'"
+            f"{first}{', …' * (len(rows) > 5)}); mend them, or drop them (--nan drop; nan='drop' in Python)"
         )
     dropped = tuple(Skipped(f"{found.source} row {i}", "holds NaN or inf") for i in rows)
     return replace(found.take(~bad), skipped=found.skipped + dropped)
