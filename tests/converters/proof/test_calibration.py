@@ -73,3 +73,15 @@ def test_logits_are_refused() -> None:
         calibration_error(np.array([0, 1]), np.array([[3.0, -1], [0, 2]]))
     with pytest.raises(DataError, match="samples to fit on"):
         fit_temperature(np.array([], int), np.zeros((0, 2)), np.array([0]), np.eye(2)[:1])
+
+
+def test_the_zeros_of_a_quantized_softmax_do_not_decide_the_temperature() -> None:
+    rng = np.random.default_rng(0)
+    y, p = calibrated(6000, 0, k=10, sharpness=2.0)  # so the right temperature is 2, but for some wrong labels
+    noisy = rng.random(len(y)) < 0.03
+    y[noisy] = rng.integers(0, 10, noisy.sum())
+    stored = np.round(p * 256) / 256
+    sets = y[:3000], stored[:3000], y[3000:], stored[3000:]
+    plain, floored = fit_temperature(*sets), fit_temperature(*sets, floor=0.5 / 256)
+    assert plain.temperature > 1.2 * floored.temperature
+    assert floored.error_after < plain.error_after
