@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -20,7 +20,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["AgentConfig", "StreamConfig", "load_config"]
+__all__ = [
+    "AgentConfig",
+    "MetricsConfig",
+    "ServiceConfig",
+    "ShadowConfig",
+    "StreamConfig",
+    "load_config",
+    "parse_listen",
+]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -28,11 +36,53 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands between the source and the model; see `edgeloop.stream.run_stream`."""
+    """What stands between the source and the model; see `edgeloop.stream.run_stream`.
+
+    Args:
+        queue_size: see there, as the next two.
+        policy: see there.
+        deadline_ms: see there.
+        silent_s: see `edgeloop.stream.Progress`.
+    """
 
     queue_size: Annotated[int, msgspec.Meta(ge=1)] = 64
     policy: Policy = "block"
     deadline_ms: Positive | None = None
+    silent_s: Positive = 60.0
+
+
+class ShadowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second artifact on the same inputs; see `edgeloop.shadow`.
+
+    Args:
+        artifact: its file; signed by a trusted key, as the first one.
+        cpu_percent: of one processor that it may take, at most.
+        max_slowdown_percent: of the first model's mean latency; past it the shadow does less.
+        tolerance: up to which outputs agree that are no classifier's, in real units.
+    """
+
+    artifact: str
+    cpu_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 10.0
+    max_slowdown_percent: Positive = 5.0
+    tolerance: Annotated[float, msgspec.Meta(ge=0)] = 0.1
+
+
+class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Statistics for Prometheus to fetch: `listen` is HOST:PORT, "[::1]:9101" for IPv6."""
+
+    listen: str
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgeloop agent --systemd` writes into the unit.
+
+    Args:
+        memory_max_mb: past it the kernel ends the agent, and systemd starts it again; in MB.
+        watchdog_s: an agent whose loop stands still for so long is ended and started again; in seconds.
+    """
+
+    memory_max_mb: Annotated[int, msgspec.Meta(ge=64)] = 512
+    watchdog_s: Annotated[int, msgspec.Meta(ge=5)] = 30
 
 
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +97,11 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         artifact: the artifact to start with, where the store holds none that is newer.
         predictions: a file to which predictions are appended as JSON lines; "-" is standard output.
         sinks: where else they go; see `edgeloop.sinks`.
-        stream: what happens when inputs come faster than the model answers.
+        stream: what happens when inputs come faster than the model answers, or not at all.
+        shadow: a second artifact that is compared with the one that runs.
+        metrics: where Prometheus may ask for statistics.
+        service: what the systemd unit says.
+        log: "json" for one JSON document a line on standard error, statistics among them once a window.
         window_s: how long a profile's window is.
         metrics_file: where to put statistics in Prometheus' text format, anew each window, for node_exporter's textfile
             collector.
@@ -64,6 +118,10 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     predictions: str | None = None
     sinks: tuple[AnySink, ...] = ()
     stream: StreamConfig = StreamConfig()
+    shadow: ShadowConfig | None = None
+    metrics: MetricsConfig | None = None
+    service: ServiceConfig = ServiceConfig()
+    log: Literal["text", "json"] = "text"
     window_s: Positive = 60.0
     metrics_file: str | None = None
     sample_bytes_per_day: Annotated[float, msgspec.Meta(ge=0)] = 1e6
@@ -89,7 +147,10 @@ def load_config(path: str | Path) -> AgentConfig:
     parse_broker_url(config.broker)
     if isinstance(config.source, PythonSource) and config.source.call.count(":") != 1:
         raise ConfigError(f"{path}: source.call is {config.source.call!r}: write 'module:function'")
+    if config.metrics is not None:
+        parse_listen(config.metrics.listen)
     base = path.resolve().parent
+    shadow = config.shadow
 
     def absolute(name: str | None) -> str | None:
         return name if name in (None, "-") else str(base / name)
@@ -101,9 +162,18 @@ def load_config(path: str | Path) -> AgentConfig:
         artifact=absolute(config.artifact),
         predictions=absolute(config.predictions),
         metrics_file=absolute(config.metrics_file),
+        shadow=shadow and msgspec.structs.replace(shadow, artifact=str(base / shadow.artifact)),
         source=_completed(config.source, base, config.broker),
         sinks=tuple(_completed(sink, base, config.broker) for sink in config.sinks),
     )
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:9101" or "[::1]:9101". Raises `ConfigError`."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) >= 1 << 16:
+        raise ConfigError(f"metrics.listen is {listen!r}: write HOST:PORT, as in 127.0.0.1:9101")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _completed(part: S, base: Path, broker: str) -> S:

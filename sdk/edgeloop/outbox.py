@@ -6,6 +6,8 @@ transaction, and one sync.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import secrets
 import sqlite3
 import threading
@@ -20,7 +22,9 @@ import msgspec
 from edgeloop.errors import ConfigError
 from edgeloop.messages import Ack, Up, encode, kind_of
 
-__all__ = ["Outbox", "OutboxCounters", "Row"]
+__all__ = ["Outbox", "OutboxCounters", "Row", "open_outbox"]
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
@@ -68,7 +72,7 @@ class Outbox:
             are never dropped.
 
     Raises:
-        ConfigError: the file is no SQLite database, or another process holds it.
+        ConfigError: the file is no SQLite database, another process holds it, or the disk is full.
 
     Safe from several threads.
     """
@@ -208,4 +212,39 @@ class _Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # SQLite ends some by itself, on a full disk for one
+                self._db.execute("ROLLBACK")
+
+
+def open_outbox(path: Path, *, max_bytes: int) -> tuple[Outbox, str]:
+    """Open a device's outbox whatever the disk is like, and say where it is: "disk", or "memory".
+
+    A damaged file is set aside, with `.damaged` at the end of its name, and a new one begun. Where none can be opened
+    (the disk is full, or read-only), what is to be sent waits in memory, and goes with the process.
+
+    Raises:
+        ConfigError: another process holds the file.
+    """
+    for attempt in range(2):
+        try:
+            return Outbox(path, max_bytes=max_bytes), "disk"
+        except (ConfigError, OSError) as error:
+            cause = error.__cause__
+            if "locked" in str(cause):
+                raise
+            log.warning("%s", error)
+            if attempt or not isinstance(cause, sqlite3.DatabaseError) or isinstance(cause, sqlite3.OperationalError):
+                break
+            with contextlib.suppress(OSError):
+                _set_aside(path)
+    return Outbox(":memory:", max_bytes=max_bytes), "memory"
+
+
+def _set_aside(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    path.replace(f"{path}.damaged")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edgeloop.baseline import Baseline, output_features
 
-__all__ = ["Budget", "Picks", "Reason", "novelty", "pick", "uncertainty"]
+__all__ = ["Budget", "Picks", "Reason", "novelty", "pick", "rarity", "uncertainty"]
 
-Reason: TypeAlias = Literal["uncertain", "novel", "audit"]
+Reason: TypeAlias = Literal["disagreement", "uncertain", "rare", "novel", "audit"]
 
 _AUDIT_SHARE = 0.1  # of the budget is spread evenly, so that no input has probability 0 and the unexpected is seen
 
@@ -32,7 +32,11 @@ class Picks:
 
 
 class Budget:
-    """A token bucket of bytes: `bytes_per_day` trickle in, up to an hour's worth is kept for a busy moment."""
+    """A token bucket of bytes: `bytes_per_day` trickle in, up to an hour's worth is kept for a busy moment.
+
+    It is never quite empty: the audit's share of what has trickled in since the last look may always be spent, since an
+    input with no chance at all would be missing from every estimate. Over days no more is spent than trickles in.
+    """
 
     def __init__(self, bytes_per_day: float, now_s: float) -> None:
         self._per_s = bytes_per_day / 86400
@@ -42,9 +46,10 @@ class Budget:
 
     def available(self, now_s: float) -> float:
         """How many bytes may be sent at `now_s`, a monotonic time in seconds."""
-        self._tokens = min(self._limit, self._tokens + self._per_s * max(0.0, now_s - self._at_s))
+        income = self._per_s * max(0.0, now_s - self._at_s)
+        self._tokens = min(self._limit, self._tokens + income)
         self._at_s = now_s
-        return self._tokens
+        return max(self._tokens, min(self._limit, income * _AUDIT_SHARE))
 
     def spend(self, size_bytes: int) -> None:
         """Take what was sent; the bucket may go below zero, by one batch at the most."""
@@ -77,13 +82,33 @@ def novelty(baseline: Baseline, x: NDArray[np.generic]) -> NDArray[np.float64]:
     return 1 - 1 / (1 + furthest)
 
 
-def pick(scores: dict[Reason, NDArray[np.float64]], expected: float, rng: np.random.Generator) -> Picks:
+def rarity(predicted: NDArray[np.int64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How rare the predicted classes are on this device: 0 … 1, (n,).
+
+    Args:
+        predicted: (n,) classes.
+        seen: (classes,) how often each was predicted before. A class that comes half as often as the average, or
+            more often, has 0; one that never came is close to 1.
+    """
+    classes = len(seen)
+    share = (seen + 1) / (seen.sum() + classes)
+    return np.asarray(np.clip(1 - 2 * share * classes, 0, 1)[predicted])
+
+
+def pick(
+    scores: dict[Reason, NDArray[np.float64]],
+    expected: float,
+    rng: np.random.Generator,
+    *,
+    first: NDArray[np.bool_] | None = None,
+) -> Picks:
     """Pick about `expected` of n rows, each by a coin of its own.
 
     Args:
         scores: for each reason (n,) scores ≥ 0 that can be compared with each other.
         expected: the expected number of picks; all rows are picked with probability 1 where it is n or more.
         rng: where the coins come from.
+        first: (n,) those that take what they need of the budget before all others: disagreements with a shadow.
     """
     reasons: list[Reason] = list(scores)
     table = np.stack([scores[r] for r in reasons])
@@ -92,11 +117,18 @@ def pick(scores: dict[Reason, NDArray[np.float64]], expected: float, rng: np.ran
         return Picks(np.empty(0, dtype=np.int64), np.empty(0), ())
     best = table.max(axis=0)
     even = expected * _AUDIT_SHARE / n
-    by_score = _proportional(best, expected * (1 - _AUDIT_SHARE))
+    left = expected * (1 - _AUDIT_SHARE)
+    before = np.zeros(n)
+    if first is not None and first.any():
+        before[first] = min(1.0, left / first.sum())
+        best = np.where(first, 0, best)
+    by_score = before + _proportional(best, left - before.sum())
     probabilities = np.minimum(1.0, even + by_score)
     picked = np.flatnonzero(rng.random(n) < probabilities)
     why = table.argmax(axis=0)
-    named: tuple[Reason, ...] = tuple("audit" if by_score[i] <= even else reasons[why[i]] for i in picked.tolist())
+    named: tuple[Reason, ...] = tuple(
+        "disagreement" if before[i] else "audit" if by_score[i] <= even else reasons[why[i]] for i in picked.tolist()
+    )
     return Picks(picked.astype(np.int64), probabilities[picked], named)
 
 

@@ -1,4 +1,4 @@
-"""What a device tells of its runtime: collected from what was seen, off the hot path, for logs and for Prometheus."""
+"""What a device tells of its runtime and its board: collected from what was seen, off the hot path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections import Counter
+import threading
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import numpy as np
 from edgeloop.histogram import histogram
 from edgeloop.ring import Seen
 
-__all__ = ["Board", "RuntimeStats", "StatsCollector", "read_board", "to_prometheus"]
+__all__ = ["THROTTLING", "Board", "RuntimeStats", "StatsCollector", "read_board"]
 
-_THROTTLING = {0: "under_voltage", 1: "frequency_capped", 2: "throttled", 3: "soft_temperature_limit"}
+_RATE_S = 1.0
+
+THROTTLING = {0: "under_voltage", 1: "frequency_capped", 2: "throttled", 3: "soft_temperature_limit"}
 """The bits of `vcgencmd get_throttled`: these say now; 16 higher, since boot (Raspberry Pi documentation)."""
 
 
@@ -47,7 +50,7 @@ class RuntimeStats(msgspec.Struct, frozen=True):
         model: its name.
         version: its version.
         runs: inputs that were answered.
-        runs_per_s: of them, over the time since the statistics before these.
+        runs_per_s: of them, since statistics were last made, but over a second at least.
         errors: inputs that were not, by kind.
         overwritten: answered ones that nobody took from the ring in time: the latencies leave them out.
         uptime_s: since the collector was made.
@@ -59,6 +62,7 @@ class RuntimeStats(msgspec.Struct, frozen=True):
         max_us: likewise.
         total_us: of all latencies together, the first one's included.
         timed: how many these are.
+        latency: the histogram of the other calls, packed: those of several devices add up (see `unpack_histogram`).
         board: the process and its board.
     """
 
@@ -76,16 +80,17 @@ class RuntimeStats(msgspec.Struct, frozen=True):
     max_us: float | None
     total_us: float
     timed: int
+    latency: bytes
     board: Board
 
     def to_dict(self) -> dict[str, Any]:
-        """As what JSON can hold."""
+        """As what JSON can hold; the histogram in base64."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
 
 class StatsCollector:
-    """Collects the statistics of one runtime, in memory that doesn't grow.
+    """Collects the statistics of one runtime, in memory that doesn't grow. Safe from several threads.
 
     Args:
         model: its name.
@@ -95,8 +100,10 @@ class StatsCollector:
 
     def __init__(self, model: str, version: int, *, monotonic_s: float) -> None:
         self._model, self._version = model, version
-        self._start_s = self._before_s = monotonic_s
-        self._runs = self._runs_before = self._overwritten = self._timed = 0
+        self._start_s = monotonic_s
+        self._lock = threading.Lock()
+        self._marks: deque[tuple[float, int]] = deque([(monotonic_s, 0)])  # when statistics were made, and runs by then
+        self._runs = self._overwritten = self._timed = 0
         self._first_call_us: float | None = None
         self._total_us = 0.0
         self._steady = histogram(np.empty(0))
@@ -104,43 +111,54 @@ class StatsCollector:
 
     def observe(self, seen: Seen) -> None:
         """Count what `Runtime.take_seen` gave."""
-        has_first = self._runs == 0 and len(seen) > 0 and not seen.overwritten
-        self._runs += len(seen) + seen.overwritten
-        self._overwritten += seen.overwritten
-        latency_us = seen.latency_us.astype(np.float64)
-        self._total_us += float(latency_us.sum())
-        self._timed += len(latency_us)
-        if has_first:
-            self._first_call_us = float(latency_us[0])
-            latency_us = latency_us[1:]
-        self._steady += histogram(latency_us)
+        with self._lock:
+            has_first = self._runs == 0 and len(seen) > 0 and not seen.overwritten
+            self._runs += len(seen) + seen.overwritten
+            self._overwritten += seen.overwritten
+            latency_us = seen.latency_us.astype(np.float64)
+            self._total_us += float(latency_us.sum())
+            self._timed += len(latency_us)
+            if has_first:
+                self._first_call_us = float(latency_us[0])
+                latency_us = latency_us[1:]
+            self._steady += histogram(latency_us)
 
     def count_error(self, error: Exception) -> None:
         """Count an input that was not answered, under the error's class."""
-        self._errors[type(error).__name__] += 1
+        with self._lock:
+            self._errors[type(error).__name__] += 1
 
     def stats(self, board: Board, *, monotonic_s: float) -> RuntimeStats:
         """The statistics until now."""
-        span_s = monotonic_s - self._before_s
-        runs_per_s = (self._runs - self._runs_before) / span_s if span_s > 0 else 0.0
-        self._before_s, self._runs_before = monotonic_s, self._runs
-        return RuntimeStats(
-            model=self._model,
-            version=self._version,
-            runs=self._runs,
-            runs_per_s=runs_per_s,
-            errors=dict(self._errors),
-            overwritten=self._overwritten,
-            uptime_s=monotonic_s - self._start_s,
-            first_call_us=self._first_call_us,
-            p50_us=self._steady.quantile_us(0.5),
-            p90_us=self._steady.quantile_us(0.9),
-            p99_us=self._steady.quantile_us(0.99),
-            max_us=self._steady.quantile_us(1),
-            total_us=self._total_us,
-            timed=self._timed,
-            board=board,
-        )
+        with self._lock:
+            return RuntimeStats(
+                model=self._model,
+                version=self._version,
+                runs=self._runs,
+                runs_per_s=self._runs_per_s(monotonic_s),
+                errors=dict(self._errors),
+                overwritten=self._overwritten,
+                uptime_s=monotonic_s - self._start_s,
+                first_call_us=self._first_call_us,
+                p50_us=self._steady.quantile_us(0.5),
+                p90_us=self._steady.quantile_us(0.9),
+                p99_us=self._steady.quantile_us(0.99),
+                max_us=self._steady.quantile_us(1),
+                total_us=self._total_us,
+                timed=self._timed,
+                latency=self._steady.pack(),
+                board=board,
+            )
+
+    def _runs_per_s(self, now_s: float) -> float:
+        """Over the time since the newest mark that is a second old: several may look, and none at a moment alone."""
+        marks = self._marks
+        while len(marks) > 1 and marks[1][0] <= now_s - _RATE_S:
+            marks.popleft()
+        then_s, runs = marks[0]
+        if now_s - marks[-1][0] >= _RATE_S / 8:
+            marks.append((now_s, self._runs))
+        return (self._runs - runs) / (now_s - then_s) if now_s > then_s else 0.0
 
 
 def read_board(root: Path = Path("/")) -> Board:
@@ -176,43 +194,4 @@ def _throttling() -> int | None:
 
 
 def _reasons(flags: int) -> tuple[str, ...]:
-    return tuple(reason for bit, reason in _THROTTLING.items() if flags >> bit & 1)
-
-
-def to_prometheus(stats: RuntimeStats) -> str:
-    """As Prometheus's text exposition format, version 0.0.4: base units, so seconds; what is unknown is left out."""
-    of = {"model": stats.model, "version": str(stats.version)}
-    board, timed = stats.board, {"0.5": stats.p50_us, "0.9": stats.p90_us, "0.99": stats.p99_us}
-    latency = [("", {**of, "quantile": q}, _seconds(us)) for q, us in timed.items()]
-    latency += [("_sum", of, _seconds(stats.total_us)), ("_count", of, stats.timed)]
-    throttled = None if board.throttled is None else {r: int(r in board.throttled) for r in _THROTTLING.values()}
-    families: list[tuple[str, str, list[tuple[str, dict[str, str], float | None]]]] = [
-        ("edgeloop_runs_total", "counter", [("", of, stats.runs)]),
-        ("edgeloop_errors_total", "counter", [("", {**of, "kind": k}, n) for k, n in sorted(stats.errors.items())]),
-        ("edgeloop_overwritten_total", "counter", [("", of, stats.overwritten)]),
-        ("edgeloop_latency_seconds", "summary", latency),
-        ("edgeloop_first_call_seconds", "gauge", [("", of, _seconds(stats.first_call_us))]),
-        ("edgeloop_uptime_seconds", "gauge", [("", of, stats.uptime_s)]),
-        ("process_resident_memory_bytes", "gauge", [("", {}, board.memory_bytes)]),
-        ("edgeloop_cpu_frequency_hertz", "gauge", [("", {}, board.cpu_hz)]),
-        ("edgeloop_temperature_celsius", "gauge", [("", {}, board.temperature_c)]),
-        ("edgeloop_throttled", "gauge", [("", {"reason": r}, on) for r, on in (throttled or {}).items()]),
-    ]
-    lines = []
-    for name, kind, samples in families:
-        known = [(suffix, labels, value) for suffix, labels, value in samples if value is not None]
-        if known:
-            lines.append(f"# TYPE {name} {kind}")
-            lines += [f"{name}{suffix}{_labels(labels)} {value!r}" for suffix, labels, value in known]
-    return "\n".join(lines) + "\n"
-
-
-def _seconds(us: float | None) -> float | None:
-    return None if us is None else us / 1e6
-
-
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return ""
-    escaped = {k: v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for k, v in labels.items()}
-    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
+    return tuple(reason for bit, reason in THROTTLING.items() if flags >> bit & 1)

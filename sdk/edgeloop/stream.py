@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,7 +21,7 @@ from edgeloop.runtime import Runtime
 from edgeloop.sinks.base import Sink
 from edgeloop.sources.item import Item, SkippedItem, SourceItem
 
-__all__ = ["Arrived", "Stream", "StreamReport", "run_stream"]
+__all__ = ["Arrived", "Progress", "Stream", "StreamReport", "run_stream"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _POLL_S = 0.1
 _FLUSH_S = 0.5
 _AT_ONCE = 32
 _GOODBYE_S = 1.0
+_CHANGES = 16
 
 
 class Arrived(NamedTuple):
@@ -89,6 +90,11 @@ class Stream:
         """How many of them the policy dropped."""
         return self._queue.dropped
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for the model now."""
+        return len(self._queue)
+
     def take(self, timeout_s: float) -> list[Arrived]:
         """The next inputs, as soon as there is one; none after `timeout_s`, or when the source has ended."""
         return self._queue.take(timeout_s, self._at_once)
@@ -120,7 +126,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a stream did.
+    """What a stream did, or has done until now.
 
     Args:
         came: inputs that the source gave.
@@ -130,6 +136,9 @@ class StreamReport:
         dropped: inputs that the policy dropped.
         missed_deadlines: answers that came more than `deadline_ms` after their inputs.
         lost: predictions that the sink couldn't keep.
+        waiting: inputs in the queue.
+        silences: how often the source gave nothing for `silent_s` seconds.
+        silent_s: for how long it has been silent now; 0 where it isn't.
         duration_s: from the first wait to the last answer, in seconds.
         error: what ended the source, if not its own end.
     """
@@ -141,8 +150,69 @@ class StreamReport:
     dropped: int
     missed_deadlines: int
     lost: int
+    waiting: int
+    silences: int
+    silent_s: float
     duration_s: float
     error: Exception | None
+
+
+class Progress:
+    """How far a stream has come. `run_stream` counts in it; `report` may be called from any thread, at any time.
+
+    Args:
+        silent_s: how long the source may give nothing before that counts as a silence, in seconds; None is for ever.
+            An unplugged camera that only tells of frames it can't read is silent, too.
+
+    `changes` holds the last ones, for who wants to tell of them: (whether it is silent, for how many seconds it was).
+    """
+
+    def __init__(self, silent_s: float | None = None) -> None:
+        self.inferences = self.refused = self.missed = self.silences = 0
+        self.is_silent = False
+        self.changes: deque[tuple[bool, float]] = deque(maxlen=_CHANGES)
+        self._silent_s = silent_s
+        self._start_s = self._last_s = time.monotonic()
+        self._stream: Stream | None = None
+        self._sink: Sink | None = None
+
+    def begin(self, stream: Stream, sink: Sink | None) -> None:
+        """Say which stream and sink it is the progress of."""
+        self._stream, self._sink = stream, sink
+
+    def heard(self, now_s: float) -> None:
+        """An input was dealt with, at `now_s` of `time.monotonic`."""
+        if self.is_silent:
+            self.is_silent = False
+            self.changes.append((False, now_s - self._last_s))
+            log.warning("the source gives inputs again, after %.0f s", now_s - self._last_s)
+        self._last_s = now_s
+
+    def waited(self, now_s: float) -> None:
+        """There was nothing to do, at `now_s`."""
+        if self._silent_s is not None and not self.is_silent and now_s - self._last_s > self._silent_s:
+            self.is_silent = True
+            self.silences += 1
+            self.changes.append((True, now_s - self._last_s))
+            log.warning("the source has given no input for %.0f s", now_s - self._last_s)
+
+    def report(self) -> StreamReport:
+        """What the stream has done until now."""
+        stream, sink = self._stream, self._sink
+        return StreamReport(
+            came=stream.came if stream else 0,
+            inferences=self.inferences,
+            refused=self.refused,
+            skipped=dict(stream.skips) if stream else {},
+            dropped=stream.dropped if stream else 0,
+            missed_deadlines=self.missed,
+            lost=sink.lost if sink else 0,
+            waiting=stream.waiting if stream else 0,
+            silences=self.silences,
+            silent_s=time.monotonic() - self._last_s if self.is_silent else 0.0,
+            duration_s=self._last_s - self._start_s,
+            error=stream.error if stream else None,
+        )
 
 
 def _log_refused(item: SourceItem, error: InputError) -> None:
@@ -162,6 +232,7 @@ def run_stream(
     policy: Policy = "block",
     deadline_ms: float | None = None,
     stop: threading.Event | None = None,
+    progress: Progress | None = None,
     between: Callable[[Runtime], Runtime] = _go_on,
     on_refused: Callable[[SourceItem, InputError], None] = _log_refused,
 ) -> StreamReport:
@@ -175,45 +246,42 @@ def run_stream(
         policy: what happens to more; see `BoundedQueue`.
         deadline_ms: from an input's arrival to its answer, in milliseconds; what takes longer is counted.
         stop: ends the stream after the inference that is under way.
+        progress: where to count, for who wants to look while it runs.
         between: called after each inference, and ten times a second while the source is silent; gives the runtime
             to go on with.
         on_refused: called with each input that doesn't fit the model.
     """
     stopping = stop or threading.Event()
-    inferences = refused = missed = 0
-    start_s = last_s = flushed_s = time.monotonic()
+    progress = progress or Progress()
+    flushed_s = time.monotonic()
     with Stream(source, size=queue_size, policy=policy) as stream:
+        progress.begin(stream, sink)
         while not (stream.ended or stopping.is_set()):
-            for item, came_s in stream.take(_POLL_S):
+            arrived = stream.take(_POLL_S)
+            for item, came_s in arrived:
                 try:
                     prediction = runtime.run(item.x, ref=item.ref)
                 except InputError as error:
-                    refused += 1
+                    progress.refused += 1
                     on_refused(item, error)
                 else:
-                    inferences += 1
+                    progress.inferences += 1
                     if sink is not None:
                         sink.write(item.ref, prediction, runtime)
-                last_s = time.monotonic()
-                missed += deadline_ms is not None and (last_s - came_s) * 1e3 > deadline_ms
+                now_s = time.monotonic()
+                progress.heard(now_s)
+                progress.missed += deadline_ms is not None and (now_s - came_s) * 1e3 > deadline_ms
                 runtime = between(runtime)
                 if stopping.is_set():
                     break
             else:
                 runtime = between(runtime)
-            if sink is not None and time.monotonic() - flushed_s >= _FLUSH_S:
+            now_s = time.monotonic()
+            if not arrived:
+                progress.waited(now_s)
+            if sink is not None and now_s - flushed_s >= _FLUSH_S:
                 sink.flush()
-                flushed_s = time.monotonic()
+                flushed_s = now_s
     if sink is not None:
         sink.flush()
-    return StreamReport(
-        came=stream.came,
-        inferences=inferences,
-        refused=refused,
-        skipped=dict(stream.skips),
-        dropped=stream.dropped,
-        missed_deadlines=missed,
-        lost=0 if sink is None else sink.lost,
-        duration_s=last_s - start_s,
-        error=stream.error,
-    )
+    return progress.report()

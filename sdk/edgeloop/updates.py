@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from edgeloop.artifact import Artifact, read_artifact, write_artifact
@@ -63,13 +64,19 @@ class ArtifactStore:
     Args:
         directory: where they are; made where absent.
         trusted: the keys whose signature lets an artifact run.
+
+    `refused` says, after `start`, what couldn't run and why: (error, SHA-256 of the file, or "" where it isn't read).
     """
 
     def __init__(self, directory: Path, trusted: Sequence[PublicKey]) -> None:
         self._active = directory / "active.tflite"
         self._previous = directory / "previous.tflite"
         self._trusted = trusted
+        self.refused: list[tuple[Exception, str]] = []
         directory.mkdir(parents=True, exist_ok=True)
+        for torn in directory.glob(".*.tmp"):  # what was being written when the power went
+            with suppress(OSError):
+                torn.unlink()
 
     def start(self, installed: Artifact | None) -> Runtime:
         """The runtime to start with: the newest artifact here, or the `installed` one, that verifies and works.
@@ -78,25 +85,32 @@ class ArtifactStore:
             ArtifactError: none does; the message says why of each.
         """
         candidates: list[Artifact] = [] if installed is None else [installed]
-        reasons: list[str] = []
+        self.refused.clear()
         for path in (self._active, self._previous):
             try:
                 candidates.append(read_artifact(path))
             except FileNotFoundError:
                 continue
             except (ArtifactError, OSError) as error:
-                reasons.append(str(error))
+                self._refuse(error, "")
         for artifact in sorted(candidates, key=lambda a: a.manifest.version, reverse=True):
             try:
                 artifact.verify(self._trusted)
                 runtime = Runtime(artifact)
             except EdgeloopError as error:
-                reasons.append(str(error))
-                log.warning("not started: %s", error)
+                self._refuse(error, hashlib.sha256(artifact.to_bytes()).hexdigest())
                 continue
-            self._keep(artifact)
+            try:
+                self._keep(artifact)
+            except OSError as error:  # a full disk is no reason not to run what is there
+                log.warning("not kept: %s", error)
             return runtime
-        raise ArtifactError("no artifact to run: " + ("; ".join(reasons) or "none is installed"))
+        reasons = "; ".join(str(error) for error, _ in self.refused)
+        raise ArtifactError("no artifact to run: " + (reasons or "none is installed"))
+
+    def _refuse(self, error: Exception, sha256: str) -> None:
+        self.refused.append((error, sha256))
+        log.warning("not started: %s", error)
 
     def switch(self, data: bytes, running: Artifact) -> Runtime:
         """Verify a new artifact, try it, and make it the active one. The old one runs on until the caller takes it.

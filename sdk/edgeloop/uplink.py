@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import time
 from importlib.metadata import PackageNotFoundError, version
 
@@ -71,6 +72,11 @@ class Uplink:
         if self._started:
             self._link.wake()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted us."""
+        return self._link.is_connected
+
     def set_model(self, model: ModelRef) -> None:
         """Say which model runs now: it goes into the device's retained state."""
         self._model = model
@@ -114,7 +120,11 @@ class Uplink:
             log.info("no acknowledgement for %.0f s: sending again", _RESEND_S)
             self._cursor = self._in_flight = 0
         room = _WINDOW_ROWS - self._in_flight
-        rows = self._outbox.pending(self._cursor, room) if room > 0 else []
+        try:
+            rows = self._outbox.pending(self._cursor, room) if room > 0 else []
+        except sqlite3.Error as error:  # a disk that fails must not end the link: updates come over it
+            log.warning("outbox: %s", error)
+            return
         if rows and not self._in_flight:
             self._last_ack_s = now
         for row in rows:
@@ -130,7 +140,7 @@ class Uplink:
                 self._desired(decode(payload, Desired).artifact)
             elif chunk := parse_artifact_chunk(topic):
                 self._chunk(chunk[0], chunk[1], payload)
-        except EdgeloopError as error:
+        except (EdgeloopError, sqlite3.Error) as error:  # the latter on a full disk: the centre's next word comes
             log.warning("%s: %s", topic, error)
 
     def _acknowledged(self, ack: Ack) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
 
-from edgeloop.artifact import Artifact, pack_artifact
+from edgeloop.artifact import Artifact, pack_artifact, write_artifact
 from edgeloop.backends import open_backend
 from edgeloop.baseline import Baseline, fit_baseline
+from edgeloop.config import AgentConfig
 from edgeloop.manifest import Manifest, ModelFile, utc_now
 from edgeloop.signing import PrivateKey
+from edgeloop.sources import Arrays, PythonSource
 from tiny_models import CLASSES, FEATURES, tiny_model
 
 
@@ -29,8 +34,8 @@ def baseline() -> Baseline:
 
 @pytest.fixture(scope="session")
 def make_artifact(key: PrivateKey, baseline: Baseline):
-    def make(version: int = 1, *, name: str = "tiny", signed: bool = True, **fields: object) -> Artifact:
-        model = tiny_model()
+    def make(version: int = 1, *, name: str = "tiny", signed: bool = True, sign: int = 1, **fields: object) -> Artifact:
+        model = tiny_model(sign)
         backend = open_backend(model)
         values: dict[str, object] = {
             "name": name,
@@ -47,3 +52,30 @@ def make_artifact(key: PrivateKey, baseline: Baseline):
         return pack_artifact(model, Manifest(**values), key=key if signed else None)
 
     return make
+
+
+@pytest.fixture
+def agent_config(tmp_path: Path, make_artifact, key: PrivateKey) -> AgentConfig:
+    """An agent's, with all its files in `tmp_path`, and no broker."""
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pub").write_bytes(public)
+    write_artifact(tmp_path / "v1.tflite", make_artifact(version=1))
+    return AgentConfig(
+        device="cam-1",
+        directory=str(tmp_path / "state"),
+        broker="mqtt://127.0.0.1:1",
+        trusted_keys=(str(tmp_path / "key.pub"),),
+        source=PythonSource("edgeloop.no_such_module:f"),
+        artifact=str(tmp_path / "v1.tflite"),
+        predictions=str(tmp_path / "predictions.jsonl"),
+        window_s=0.2,
+        sample_bytes_per_day=1e9,
+    )
+
+
+@pytest.fixture
+def steady(agent_config: AgentConfig, tmp_path: Path) -> AgentConfig:
+    """A source that never ends."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32))
+    source = Arrays(str(tmp_path / "x.npy"), rate_hz=300, loop=True)
+    return msgspec.structs.replace(agent_config, source=source)

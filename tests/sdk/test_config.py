@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeloop.config import AgentConfig, StreamConfig, load_config
+from edgeloop.config import AgentConfig, ShadowConfig, StreamConfig, load_config, parse_listen
 from edgeloop.errors import ConfigError
 from edgeloop.sinks import Mqtt, Sqlite
 from edgeloop.sources import Topic
@@ -44,7 +44,15 @@ class TestConfig:
         assert config.source.path == (expected if expected == "-" else str(tmp_path / expected))
 
     def test_paths_count_from_the_file(self, tmp_path: Path) -> None:
-        assert self.load(tmp_path, self.GOOD).trusted_keys == (str(tmp_path / "k"),)
+        config = self.load(tmp_path, self.GOOD + '[shadow]\nartifact="v2.tflite"\n')
+        assert config.trusted_keys == (str(tmp_path / "k"),)
+        assert config.shadow == ShadowConfig(str(tmp_path / "v2.tflite"))
+
+    @pytest.mark.parametrize(
+        ("listen", "found"), [("127.0.0.1:9101", ("127.0.0.1", 9101)), ("[::1]:1", ("::1", 1)), ("h:0", ("h", 0))]
+    )
+    def test_where_to_listen(self, listen: str, found: tuple[str, int]) -> None:
+        assert parse_listen(listen) == found
 
     @pytest.mark.parametrize(
         ("old", "new", "said"),
@@ -59,6 +67,10 @@ class TestConfig:
             ('call="m:f"', 'kind="images"', "path"),
             ('call="m:f"', 'kind="csv"\npath="x"\ncolums=["a"]', "colums"),
             ('call="m:f"\n', 'call="m:f"\n[stream]\npolicy="panic"\n', "policy"),
+            ('call="m:f"\n', 'call="m:f"\n[metrics]\nlisten="9101"\n', "HOST:PORT"),
+            ('call="m:f"\n', 'call="m:f"\n[metrics]\nlisten="h:99999"\n', "HOST:PORT"),
+            ('call="m:f"\n', 'call="m:f"\n[shadow]\nartifact="a"\ncpu_percent=0\n', "cpu_percent"),
+            ('call="m:f"\n', 'call="m:f"\n[service]\nmemory_max_mb=1\n', "memory_max_mb"),
             ("[source]", "windw_s=3\n[source]", "windw_s"),
             ("[source]", "window_s=0\n[source]", "window_s"),
             ('device="d"', "device=", "agent.toml"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +18,9 @@ from edgeloop.runtime import Runtime
 from edgeloop.sinks import Mqtt, MqttSink
 from edgeloop.sources import SkippedItem, SourceItem, Topic
 from edgeloop.stream import run_stream
+from running_agent import wait_until
 
 X = np.array([0, 1, 0, 0], np.float32)
-
-
-def wait_until(holds: Callable[[], object], timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 class Client:

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edgeloop.errors import ConfigError
 from edgeloop.messages import Ack, EventMessage, decode_up
-from edgeloop.outbox import Outbox
+from edgeloop.outbox import Outbox, open_outbox
 
 
 def event(word: str = "x", text: str = "") -> EventMessage:
@@ -98,7 +100,7 @@ def test_what_put_returned_for_survives_sigkill(tmp_path: Path) -> None:
     script = f"""
 import sys
 from edgeloop.messages import EventMessage
-from edgeloop.outbox import Outbox
+from edgeloop.outbox import Outbox, open_outbox
 outbox = Outbox({str(tmp_path / "o.sqlite")!r})
 while True:
     print(outbox.put([EventMessage(device="d", time_s=0, event="e")])[0], flush=True)
@@ -112,3 +114,42 @@ while True:
     process.wait()
     with Outbox(tmp_path / "o.sqlite") as outbox:
         assert [r.seq for r in outbox.pending(limit=10**6)][: len(seen)] == seen
+
+
+class TestOpening:
+    def test_a_damaged_file_is_set_aside(self, tmp_path: Path) -> None:
+        path = tmp_path / "outbox.sqlite"
+        path.write_bytes(b"no database at all" * 1000)
+        outbox, kind = open_outbox(path, max_bytes=1 << 20)
+        with outbox:
+            assert kind == "disk"
+            outbox.put([event()])
+        assert Path(f"{path}.damaged").read_bytes().startswith(b"no database")
+
+    def test_a_folder_that_can_t_be_written_gives_one_in_memory(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        outbox, kind = open_outbox(tmp_path / "file/outbox.sqlite", max_bytes=1 << 20)
+        with outbox:
+            assert kind == "memory"
+            outbox.put([event()])
+            assert outbox.counters().pending == 1
+
+    def test_one_that_another_process_holds_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "outbox.sqlite"
+        Outbox(path).close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(ConfigError, match="locked"):
+                open_outbox(path, max_bytes=1 << 20)
+        assert not Path(f"{path}.damaged").exists()
+
+    def test_a_transaction_that_fails_leaves_the_next_one_free(self, tmp_path: Path) -> None:
+        with Outbox(tmp_path / "outbox.sqlite") as outbox:
+            pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+            outbox._db.execute(f"PRAGMA max_page_count={pages + 4}")
+            with pytest.raises(sqlite3.OperationalError, match="full"):
+                outbox.put([event()] * 5000)
+            before = outbox.counters()
+            outbox._db.execute("PRAGMA max_page_count=100000")
+            (seq,) = outbox.put([event()])
+            assert outbox.counters().put == before.put + 1 == seq

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 from edgeloop.errors import InputError
+from edgeloop.histogram import unpack_histogram
 from edgeloop.ring import Seen
 from edgeloop.runtime import Runtime
-from edgeloop.stats import Board, StatsCollector, read_board, to_prometheus
+from edgeloop.stats import Board, StatsCollector, read_board
 
 SILENT = Board(None, None, None, None, None)
 
@@ -38,6 +40,30 @@ def test_throughput_is_over_the_time_since_the_statistics_before() -> None:
     collector.observe(seen_in([1] * 4))
     stats = collector.stats(SILENT, monotonic_s=12)
     assert (stats.runs_per_s, stats.runs, stats.overwritten, stats.timed) == (2, 104, 50, 54)
+
+
+def test_several_who_look_see_the_same_throughput() -> None:
+    collector = StatsCollector("m", 1, monotonic_s=0)
+    rates = []
+    for tick in range(1, 200):
+        collector.observe(seen_in([1] * 10))
+        rates += [collector.stats(SILENT, monotonic_s=tick / 10 + late).runs_per_s for late in (0, 1e-4)]
+    assert rates[20:] == pytest.approx([100] * len(rates[20:]), rel=0.15)
+    assert len(collector._marks) < 20
+
+
+def test_the_histograms_of_two_devices_add_up() -> None:
+    rng = np.random.default_rng(0)
+    latency_us = [rng.lognormal(3, 1, 500).astype(np.float32) for _ in range(2)]
+    packed = []
+    for of_one in latency_us:
+        collector = StatsCollector("m", 1, monotonic_s=0)
+        collector.observe(seen_in([999, *of_one.tolist()]))
+        packed.append(base64.b64decode(collector.stats(SILENT, monotonic_s=1).to_dict()["latency"]))
+    together = unpack_histogram(packed[0]) + unpack_histogram(packed[1])
+    assert together.n == 1000
+    exact = np.quantile(np.concatenate(latency_us), 0.99, method="lower")
+    assert together.quantile_us(0.99) == pytest.approx(exact, rel=0.0101)
 
 
 def test_a_first_call_that_was_overwritten_is_not_made_up() -> None:
@@ -94,26 +120,3 @@ def test_a_board_that_tells_nothing_or_nonsense_gives_none(tmp_path, monkeypatch
     assert read_board(fake_pi(tmp_path, monkeypatch, "error=1 VCHI")).throttled is None
     monkeypatch.setenv("PATH", "")
     assert read_board(tmp_path / "nowhere") == SILENT
-
-
-def test_prometheus_gets_base_units_escaped_labels_and_nothing_unknown() -> None:
-    collector = StatsCollector('a "b"\\', 2, monotonic_s=0)
-    collector.observe(seen_in([100, 10, 10]))
-    collector.count_error(InputError("no"))
-    text = to_prometheus(collector.stats(SILENT, monotonic_s=4))
-    of = r'model="a \"b\"\\",version="2"'
-    assert f"# TYPE edgeloop_runs_total counter\nedgeloop_runs_total{{{of}}} 3\n" in text
-    assert f'edgeloop_errors_total{{{of},kind="InputError"}} 1\n' in text
-    assert f"edgeloop_latency_seconds_count{{{of}}} 3\n" in text
-    assert f"edgeloop_first_call_seconds{{{of}}} 0.0001\n" in text
-    assert "celsius" not in text
-    assert "throttled" not in text
-
-
-def test_prometheus_says_of_every_throttling_reason_whether_it_holds() -> None:
-    board = Board(1, 2, 3.5, ("throttled",), ())
-    text = to_prometheus(StatsCollector("m", 1, monotonic_s=0).stats(board, monotonic_s=1))
-    assert 'edgeloop_throttled{reason="throttled"} 1\n' in text
-    assert 'edgeloop_throttled{reason="under_voltage"} 0\n' in text
-    assert "edgeloop_temperature_celsius 3.5\n" in text
-    assert "edgeloop_first_call_seconds" not in text

@@ -18,7 +18,7 @@ from edgeloop.runtime import Runtime
 from edgeloop.sinks import CallbackSink
 from edgeloop.sources import Item, SkippedItem, SourceItem
 from edgeloop.sources.payload import from_json
-from edgeloop.stream import Stream, run_stream
+from edgeloop.stream import Progress, Stream, run_stream
 
 X = np.array([0, 1, 0, 0], np.float32)
 
@@ -229,6 +229,40 @@ class TestRunStream:
         gate.set()
         assert report.inferences == 0
         assert len(calls) == 3
+
+    def test_a_silence_is_counted_once_and_its_end_is_noticed(self, runtime: Runtime) -> None:
+        gate, progress = threading.Event(), Progress(silent_s=0.2)
+
+        def falls_silent() -> Iterator[Item]:
+            yield from items(1)
+            gate.wait(60)
+            yield from items(1)
+
+        def between(runtime: Runtime) -> Runtime:
+            if progress.is_silent:
+                silent.append(progress.report().silent_s)
+            if len(silent) == 4:
+                gate.set()
+            return runtime
+
+        silent: list[float] = []
+        report = run_stream(runtime, falls_silent(), progress=progress, between=between)
+        assert (report.inferences, report.silences, report.silent_s) == (2, 1, 0)
+        assert silent == sorted(silent)
+        assert silent[0] > 0.2
+        assert [is_silent for is_silent, _ in progress.changes] == [True, False]
+
+    def test_progress_tells_of_the_queue_while_it_runs(self, runtime: Runtime) -> None:
+        progress, seen = Progress(), []
+
+        def look(*_: object) -> None:
+            time.sleep(0.002)
+            seen.append(progress.report())
+
+        run_stream(runtime, items(200), CallbackSink(look), queue_size=8, progress=progress)
+        assert max(report.waiting for report in seen) == 8
+        assert [report.inferences for report in seen] == list(range(1, 201))
+        assert progress.report().waiting == 0
 
     def test_the_hook_may_give_another_runtime(self, runtime: Runtime, make_artifact) -> None:
         versions: list[int] = []

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import paho.mqtt.client as paho
 import pytest
@@ -17,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from brokers import Mosquitto, mosquitto
 from edgeloop.agent import Agent, AgentReport
 from edgeloop.artifact import read_artifact, write_artifact
-from edgeloop.config import AgentConfig
+from edgeloop.config import AgentConfig, ShadowConfig
 from edgeloop.errors import ArtifactError, ConfigError, DataError
 from edgeloop.messages import Ack, ArtifactRef, Desired, EventMessage, State, decode, decode_up, encode
 from edgeloop.mqtt import parse_broker_url
@@ -28,15 +29,9 @@ from edgeloop.sinks import Sqlite
 from edgeloop.sources import JsonLines, PythonSource, SourceItem
 from edgeloop.topics import ROOT, DeviceTopics, artifact_chunk, parse_up
 from edgeloop.uplink import Uplink
+from running_agent import wait_until
 
 DEVICE = "cam-1"
-
-
-def wait_until(holds: Callable[[], object], timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 class Centre:
@@ -200,26 +195,9 @@ def broken(n: int = 40) -> Iterator[SourceItem]:
 
 class TestAgent:
     @pytest.fixture
-    def config(self, tmp_path: Path, broker: Mosquitto, make_artifact, key) -> AgentConfig:
-        from cryptography.hazmat.primitives import serialization
-
-        public = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        (tmp_path / "key.pub").write_bytes(public)
-        write_artifact(tmp_path / "v1.tflite", make_artifact(version=1))
-        return AgentConfig(
-            device=DEVICE,
-            directory=str(tmp_path / "state"),
-            broker=broker.url,
-            trusted_keys=(str(tmp_path / "key.pub"),),
-            source=PythonSource(f"{__name__}:endless", {"n": 300}),
-            artifact=str(tmp_path / "v1.tflite"),
-            predictions=str(tmp_path / "predictions.jsonl"),
-            window_s=0.2,
-            metrics_file=str(tmp_path / "metrics.prom"),
-            sample_bytes_per_day=1e9,
-        )
+    def config(self, agent_config: AgentConfig, tmp_path: Path, broker: Mosquitto) -> AgentConfig:
+        metrics = str(tmp_path / "metrics.prom")
+        return msgspec.structs.replace(agent_config, broker=broker.url, metrics_file=metrics)
 
     @staticmethod
     def run(config: AgentConfig, source: Iterator[SourceItem], monkeypatch, **kwargs: float) -> AgentReport:
@@ -256,6 +234,18 @@ class TestAgent:
         assert read_artifact(Path(config.directory) / "artifacts/active.tflite").manifest.version == 2
         assert read_artifact(Path(config.directory) / "artifacts/previous.tflite").manifest.version == 1
         wait_until(lambda: centre.states[-1].model and centre.states[-1].model.version == 2)
+
+    def test_a_shadow_that_is_deployed_ends(self, config, centre, monkeypatch, make_artifact, tmp_path) -> None:
+        artifact = make_artifact(version=2, sign=0)
+        write_artifact(tmp_path / "v2.tflite", artifact)
+        config = msgspec.structs.replace(config, shadow=ShadowConfig(str(tmp_path / "v2.tflite")))
+        centre.deploy(artifact.to_bytes(), 2)
+        source = itertools.chain(until(lambda: said(centre, "artifact-switched")), endless(300))
+        report = self.run(config, source, monkeypatch, drain_s=0)
+        assert report.switches == 1
+        assert report.shadow["ended"] == "it is what runs now"
+        told = [m.detail["version"] for m in centre.came if getattr(m, "event", "") == "shadow-agreement"]
+        assert set(told) <= {1}, "none of the second version with itself"
 
     @pytest.mark.parametrize("bad", ["unsigned", "older", "flipped", "other name"])
     def test_it_refuses_a_bad_artifact_says_why_and_runs_on(
@@ -334,8 +324,6 @@ class TestAgent:
         assert sum(m.n for m in centre.came if type(m).__name__ == "ProfileMessage") == 5
 
     def test_skips_drops_and_several_sinks(self, config, tmp_path, monkeypatch) -> None:
-        import msgspec
-
         (tmp_path / "x.jsonl").write_text("[0, 1, 0, 0]\nbad\n[1]\n[1, 0, 0, 0]\n")
         config = msgspec.structs.replace(
             config,
@@ -348,8 +336,6 @@ class TestAgent:
         assert len(Path(config.predictions).read_text().splitlines()) == 2
 
     def test_a_source_that_is_not_there_is_a_config_error(self, config) -> None:
-        import msgspec
-
         for call in ("no.such.module:f", "edgeloop.sources:no_such_function"):
             with pytest.raises(ConfigError, match="source"):
                 Agent(msgspec.structs.replace(config, source=PythonSource(call))).run()

@@ -16,12 +16,12 @@ WEIGHTS = np.array([[4, 0, 0, 1], [0, 4, 0, -1], [0, 0, 4, 0]], dtype=np.float32
 
 
 @functools.cache
-def tiny_model() -> bytes:
-    """float32 (1, 4) in, probabilities (1, 3) out."""
+def tiny_model(sign: int = 1) -> bytes:
+    """float32 (1, 4) in, probabilities (1, 3) out; `sign` -1 prefers what it else rules out, 0 says the first class."""
     model = schema.ModelT()
     model.version = 3
     model.description = b"tiny"
-    model.buffers = [_buffer(None), _buffer(WEIGHTS)]
+    model.buffers = [_buffer(None), _buffer(WEIGHTS * np.float32(sign))]
     model.operatorCodes = [_code(schema.BuiltinOperator.FULLY_CONNECTED), _code(schema.BuiltinOperator.SOFTMAX)]
     graph = schema.SubGraphT()
     graph.name = b"main"

@@ -178,3 +178,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `edgeloop … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return HOLDS
+    except OSError as error:  # standard output has no room
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return fail(args, error, BAD_INPUT)

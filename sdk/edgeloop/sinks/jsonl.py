@@ -62,12 +62,14 @@ class JsonLinesSink:
         if not self._held:
             return
         lines, self._held = self._held, []
-        if self._path == "-":
-            sys.stdout.write(b"".join(lines).decode())
-            sys.stdout.flush()
-            return
         try:
-            self._append(b"".join(lines))
+            if self._path == "-":
+                sys.stdout.write(b"".join(lines).decode())
+                sys.stdout.flush()
+            else:
+                self._append(b"".join(lines))
+        except BrokenPipeError:
+            raise
         except OSError as error:
             log.log(logging.DEBUG if self.lost else logging.WARNING, "%s: %s", self._path, error)
             self.lost += len(lines)

@@ -58,26 +58,36 @@ class SqliteSink:
         path: the file; created with its table where it isn't there.
 
     Raises:
-        DataError: it can't be opened, is no SQLite file, or has another table of that name.
+        DataError: it can't be opened (but for a full disk), is no SQLite file, or has another table of that name.
     """
 
     def __init__(self, path: str) -> None:
         self.lost = 0
         self._path = path
         self._held: list[dict[str, Any]] = []
+        self._db: sqlite3.Connection | None = None
         try:
-            # Rows of the last transactions may go with the power; they are copies of what the outbox sends.
-            self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=NORMAL")
-                self._db.execute(_CREATE)
-                self._db.execute(f"EXPLAIN {_INSERT}", dict.fromkeys(_COLUMNS))
-            except BaseException:
-                self._db.close()
-                raise
+            self._open()
         except sqlite3.Error as error:
-            raise DataError(f"{path}: {error}") from error
+            if "full" not in str(error):
+                raise DataError(f"{path}: {error}") from error
+            log.warning("%s: %s", path, error)  # there may be room later
+
+    def _open(self) -> sqlite3.Connection:
+        """The database; opened here if it isn't. Raises `sqlite3.Error`."""
+        if self._db is None:
+            # Rows of the last transactions may go with the power; they are copies of what the outbox sends.
+            db = sqlite3.connect(self._path, timeout=1.0, isolation_level=None)
+            try:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=NORMAL")
+                db.execute(_CREATE)
+                db.execute(f"EXPLAIN {_INSERT}", dict.fromkeys(_COLUMNS))
+            except BaseException:
+                db.close()
+                raise
+            self._db = db
+        return self._db
 
     def write(self, ref: str, prediction: Prediction, runtime: Runtime) -> None:
         """Add one row."""
@@ -95,9 +105,9 @@ class SqliteSink:
             return
         rows, self._held = self._held, []
         try:
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany(_INSERT, rows)
+            with self._open() as db:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(_INSERT, rows)
         except sqlite3.Error as error:
             log.log(logging.DEBUG if self.lost else logging.WARNING, "%s: %s", self._path, error)
             self.lost += len(rows)
@@ -105,4 +115,5 @@ class SqliteSink:
     def close(self) -> None:
         """Flush, and close the file."""
         self.flush()
-        self._db.close()
+        if self._db is not None:
+            self._db.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +21,7 @@ __all__ = ["Microphone"]
 
 _WAITING_BLOCKS = 64
 _SILENT_S = 5.0
+_REOPEN_S = 1.0
 
 
 class Microphone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="microphone"):
@@ -38,7 +41,9 @@ class Microphone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     backend: str | None = None
 
     def open(self) -> Iterator[Item]:
-        """Start to record; each window is named by its start in seconds.
+        """Start to record; each window is named by its start in seconds since the microphone was opened.
+
+        One that gives no sound for 5 seconds, as one does that is unplugged, is opened again, for ever.
 
         Raises:
             ConfigError: no such backend, no microphone, or a window of less than one sample.
@@ -51,15 +56,33 @@ class Microphone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
         window, hop = window_samples(self.window_s, self.hop_s, self.rate_hz)
         try:
             backends = None if self.backend is None else [miniaudio.Backend[self.backend.upper()]]
-            device = miniaudio.CaptureDevice(
-                input_format=miniaudio.SampleFormat.FLOAT32, nchannels=1, sample_rate=self.rate_hz, backends=backends
-            )
         except KeyError as error:
             known = ", ".join(each.name.lower() for each in miniaudio.Backend)
             raise ConfigError(f"microphone: no backend {self.backend!r}: {known}") from error
+
+        def device() -> Any:
+            return miniaudio.CaptureDevice(
+                input_format=miniaudio.SampleFormat.FLOAT32, nchannels=1, sample_rate=self.rate_hz, backends=backends
+            )
+
+        try:
+            first = device()
         except miniaudio.MiniaudioError as error:
             raise ConfigError(f"microphone: {error}") from error
-        return self._windows(device, window, hop)
+        return self._items(first, device, miniaudio.MiniaudioError, window, hop)
+
+    def _items(
+        self, device: Any, reopen: Callable[[], Any], failure: type[Exception], window: int, hop: int
+    ) -> Iterator[Item]:
+        while True:
+            with suppress(failure):
+                if device is not None:
+                    yield from self._windows(device, window, hop)
+            yield SkippedItem("the microphone gives no sound")
+            time.sleep(_REOPEN_S)
+            device = None
+            with suppress(failure):
+                device = reopen()
 
     def _windows(self, device: Any, window: int, hop: int) -> Iterator[Item]:
         # Sound that nobody takes is lost, oldest first: the driver doesn't wait.
@@ -88,4 +111,3 @@ def _recorder(queue: BoundedQueue[bytes]) -> Generator[None, bytes, None]:
 def _blocks(queue: BoundedQueue[bytes]) -> Iterator[NDArray[np.float32]]:
     while raw := queue.take(_SILENT_S):
         yield from (np.frombuffer(block, np.float32) for block in raw)
-    raise OSError(f"microphone: no sound for {_SILENT_S:g} s")

@@ -290,6 +290,28 @@ class TestMicrophone:
         assert [item.ref for item in heard] == ["0.000 s", "0.050 s", "0.100 s", "0.150 s"]
         assert all(item.x.shape == (1600,) and math.isclose(float(np.abs(item.x).max()), 0) for item in heard)
 
+    def test_one_that_is_unplugged_is_opened_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        miniaudio = pytest.importorskip("miniaudio", reason="the microphone extra isn't installed")
+        monkeypatch.setattr("edgeloop.sources.microphone._SILENT_S", 0.3)
+        monkeypatch.setattr("edgeloop.sources.microphone._REOPEN_S", 0.01)
+        real, opened = miniaudio.CaptureDevice, []
+
+        def device(**options: object) -> object:
+            opened.append(None if len(opened) == 1 else real(**options))
+            if opened[-1] is None:
+                raise miniaudio.MiniaudioError("still away")
+            return opened[-1]
+
+        monkeypatch.setattr(miniaudio, "CaptureDevice", device)
+        items = Microphone(0.1, backend="null").open()
+        assert isinstance(next(items), SourceItem)
+        opened[0].stop()
+        while len(opened) < 3:
+            heard = next(items)
+        items.close()
+        assert isinstance(heard, SourceItem)
+        assert heard.ref == "0.000 s", "its own time starts anew"
+
     def test_an_unknown_backend_is_a_config_error(self) -> None:
         pytest.importorskip("miniaudio", reason="the microphone extra isn't installed")
         with pytest.raises(ConfigError, match="no backend 'gramophone'"):

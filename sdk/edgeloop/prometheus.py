@@ -1,0 +1,138 @@
+"""An agent's status as Prometheus reads it: the text exposition format, version 0.0.4, in base units."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edgeloop.stats import THROTTLING, RuntimeStats
+from edgeloop.status import Status
+
+__all__ = ["CONTENT_TYPE", "to_prometheus"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Sample(NamedTuple):
+    """One line: None is what isn't known, and is left out."""
+
+    value: float | None
+    labels: dict[str, str] = {}  # noqa: RUF012  # nobody changes it
+    suffix: str = ""
+
+
+class _Family(NamedTuple):
+    name: str
+    kind: str
+    help: str
+    samples: list[_Sample]
+
+
+def to_prometheus(status: Status) -> str:
+    """The text; what is unknown is left out."""
+    lines = []
+    for family in [*_of_runtime(status.runtime), *_of_board(status.runtime), *_of_agent(status), *_of_shadow(status)]:
+        known = [sample for sample in family.samples if sample.value is not None]
+        if known:
+            lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
+            lines += [f"{family.name}{s.suffix}{_labels(s.labels)} {s.value!r}" for s in known]
+    return "\n".join(lines) + "\n"
+
+
+def _of_runtime(stats: RuntimeStats) -> list[_Family]:
+    of = {"model": stats.model, "version": str(stats.version)}
+    timed = {"0.5": stats.p50_us, "0.9": stats.p90_us, "0.99": stats.p99_us}
+    latency = [_Sample(_seconds(us), {**of, "quantile": q}) for q, us in timed.items()]
+    latency += [_Sample(_seconds(stats.total_us), of, "_sum"), _Sample(stats.timed, of, "_count")]
+    errors = [_Sample(n, {**of, "kind": kind}) for kind, n in sorted(stats.errors.items())]
+    return [
+        _Family("edgeloop_runs_total", "counter", "Inputs that the model has answered.", [_Sample(stats.runs, of)]),
+        _Family("edgeloop_errors_total", "counter", "Inputs that it has not, by kind.", errors),
+        _Family(
+            "edgeloop_overwritten_total",
+            "counter",
+            "Answers that nobody observed in time.",
+            [_Sample(stats.overwritten, of)],
+        ),
+        _Family("edgeloop_latency_seconds", "summary", "From an input to its answer.", latency),
+        _Family(
+            "edgeloop_first_call_seconds",
+            "gauge",
+            "The first call's latency.",
+            [_Sample(_seconds(stats.first_call_us), of)],
+        ),
+        _Family("edgeloop_uptime_seconds", "gauge", "Since the model was loaded.", [_Sample(stats.uptime_s, of)]),
+    ]
+
+
+def _of_board(stats: RuntimeStats) -> list[_Family]:
+    board = stats.board
+    now, ever = (
+        []
+        if reasons is None
+        else [_Sample(int(reason in reasons), {"reason": reason}) for reason in THROTTLING.values()]
+        for reasons in (board.throttled, board.throttled_since_boot)
+    )
+    return [
+        _Family("process_resident_memory_bytes", "gauge", "Resident memory.", [_Sample(board.memory_bytes)]),
+        _Family("edgeloop_cpu_frequency_hertz", "gauge", "The first core's clock.", [_Sample(board.cpu_hz)]),
+        _Family("edgeloop_temperature_celsius", "gauge", "The hottest zone's.", [_Sample(board.temperature_c)]),
+        _Family("edgeloop_throttled", "gauge", "What slows the processor now.", now),
+        _Family("edgeloop_throttled_since_boot", "gauge", "What has slowed it.", ever),
+    ]
+
+
+def _of_agent(status: Status) -> list[_Family]:
+    stream, outbox = status.stream, status.outbox
+    skipped = [_Sample(n, {"reason": reason}) for reason, n in sorted(stream.skipped.items())]
+    counters = {
+        "inputs": (stream.came, "Inputs that the source gave."),
+        "refused": (stream.refused, "Inputs that didn't fit the model."),
+        "dropped": (stream.dropped, "Inputs that the queue's policy dropped."),
+        "missed_deadlines": (stream.missed_deadlines, "Answers that came too late."),
+        "lost_predictions": (stream.lost, "Predictions that a sink couldn't keep."),
+        "source_silences": (stream.silences, "How often the source fell silent."),
+        "switches": (status.switches, "Newer artifacts that were taken."),
+        "messages_put": (outbox.put, "Messages for the centre."),
+        "messages_acknowledged": (outbox.acknowledged, "Messages that the centre has stored."),
+        "messages_dropped": (outbox.dropped, "Samples that made room in a full outbox."),
+        "messages_unqueued": (status.unqueued, "Messages that the disk had no room for."),
+    }
+    gauges = {
+        "queue_depth": (stream.waiting, "Inputs that wait for the model."),
+        "source_silent_seconds": (stream.silent_s, "For how long the source has been silent; 0 where it isn't."),
+        "messages_pending": (outbox.pending, "Messages that wait for the centre."),
+        "messages_pending_bytes": (outbox.pending_bytes, "Their size."),
+        "connected": (int(status.is_connected), "Whether there is a connection to the broker."),
+        "agent_uptime_seconds": (status.uptime_s, "Since the agent was started."),
+    }
+    return [
+        _Family("edgeloop_skipped_total", "counter", "Inputs that the source couldn't read.", skipped),
+        *(_Family(f"edgeloop_{n}_total", "counter", text, [_Sample(v)]) for n, (v, text) in counters.items()),
+        *(_Family(f"edgeloop_{n}", "gauge", text, [_Sample(v)]) for n, (v, text) in gauges.items()),
+    ]
+
+
+def _of_shadow(status: Status) -> list[_Family]:
+    shadow = status.shadow
+    if shadow is None:
+        return []
+    of = {"model": shadow.model, "version": str(shadow.version)}
+    looked, agreed = [_Sample(shadow.looked, of)], [_Sample(shadow.agreed, of)]
+    return [
+        _Family("edgeloop_shadow_looked_total", "counter", "Inputs that the shadow has answered, too.", looked),
+        _Family("edgeloop_shadow_agreed_total", "counter", "Of them, those on which they agree.", agreed),
+        _Family("edgeloop_shadow_cpu_seconds_total", "counter", "What it took.", [_Sample(shadow.cpu_s, of)]),
+        _Family("edgeloop_shadow_cpu_share", "gauge", "What it may take.", [_Sample(shadow.share, of)]),
+        _Family("edgeloop_shadow_slowdown", "gauge", "Of the model that runs.", [_Sample(shadow.slowdown, of)]),
+    ]
+
+
+def _seconds(us: float | None) -> float | None:
+    return None if us is None else us / 1e6
+
+
+def _labels(labels: dict[str, str]) -> str:
+    if not labels:
+        return ""
+    escaped = {k: v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for k, v in labels.items()}
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
