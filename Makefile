@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALLED_BY := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: help demo test test-all check format constraints system-packages clean
+.PHONY: help demo test test-all test-pi check format constraints system-packages clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -25,6 +25,10 @@ test: system-packages check  ## lint, format, types, and the tests
 
 test-all: system-packages check  ## `make test` and the slow campaigns
 	$(BIN)/python -m pytest
+
+test-pi: .venv/.dev  ## the wheel and int8 models in an emulated Raspberry Pi (as root)
+	@scripts/system_packages.sh debootstrap qemu-user-static
+	$(BIN)/python scripts/pi/run.py
 
 check: .venv/.dev  ## lint, format and strict types
 	$(BIN)/ruff check
@@ -40,7 +44,7 @@ constraints:  ## pin the newest versions: needs python3.10 and python3.11
 	mv constraints.new constraints.txt
 
 system-packages:
-	@scripts/system_packages.sh mosquitto chromium unzip gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+	@scripts/system_packages.sh mosquitto chromium unzip gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm openssh-server
 
 clean:  ## all that was made here, .venv too
 	rm -rf .venv build dist out .mypy_cache .ruff_cache .hypothesis .benchmarks

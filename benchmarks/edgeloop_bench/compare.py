@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeloop.latency import Rounds, ratio, sample_rounds, summarize
-from edgeloop_bench.machine import describe_machine
+from edgeloop.machine import describe_machine
 from edgeloop_bench.result import BenchResult, Row, Settings
 from edgeloop_bench.subject import Subject, open_subject
 

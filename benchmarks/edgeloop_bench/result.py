@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgeloop.latency import Latency, Ratio
-from edgeloop_bench.machine import Machine
+from edgeloop.machine import Machine
 
 __all__ = ["BenchResult", "Row", "Settings", "as_table"]
 

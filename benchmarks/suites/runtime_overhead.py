@@ -36,12 +36,12 @@ import numpy as np
 from edgeloop.artifact import pack_artifact
 from edgeloop.backends import InterpreterBackend, open_backend
 from edgeloop.latency import Rounds, ratio, sample_rounds, summarize
+from edgeloop.machine import describe_machine
 from edgeloop.manifest import Manifest, ModelFile, utc_now
 from edgeloop.order import median_interval
 from edgeloop.preprocessing import Scale, Step
 from edgeloop.quantization import dequantize
 from edgeloop.runtime import Runtime
-from edgeloop_bench.machine import describe_machine
 
 REPO = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("EDGELOOP_SHARED", REPO.parent / "shared"))

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from edgeloop_bench.machine import describe_machine
 from runtime_overhead import SHARED, runtime_of
 
 from edgeloop.latency import Rounds, ratio, summarize
@@ -29,7 +30,6 @@ from edgeloop.order import median_interval
 from edgeloop.ring import Seen
 from edgeloop.runtime import Runtime
 from edgeloop.shadow import Shadow
-from edgeloop_bench.machine import describe_machine
 
 PAIRS = (("ad01_int8", "ad01_float32"), ("kws_int8", "kws_float32"))
 SETTINGS = ((0.1, 1e9), (0.5, 1e9), (0.5, 0.05))  # share of a processor, most slowdown

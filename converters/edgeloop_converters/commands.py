@@ -64,6 +64,14 @@ def configure_convert(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=1, help="of the interpreter whose latency is measured (default: 1)")
     add("--time-limit", default="540s", help="of the search (default: 540s)")
     add(
+        "--prove-on",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="the metric must hold there, too: ssh://[USER@]HOST[:PORT][/PATH/TO/edgeloop], "
+        "mqtt://BROKER[:PORT]/DEVICE, emulated-arm64[:BOARD] or emulated-armhf; may be given several times",
+    )
+    add(
         "--report",
         action="append",
         default=[],

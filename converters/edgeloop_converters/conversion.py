@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from edgeloop_converters.attempts import Attempts, Limits, Tell
 from edgeloop_converters.candidates import Candidate, pareto_front
 from edgeloop_converters.data import Dataset
 from edgeloop_converters.data import Finding as DataFinding
+from edgeloop_converters.elsewhere import Elsewhere, budgets_of, measured_there, prove_at
 from edgeloop_converters.explaining import Explanation, explain
 from edgeloop_converters.mending import Mended, mend
-from edgeloop_converters.packaging import Label, package
+from edgeloop_converters.packaging import Label, package, remeasured
+from edgeloop_converters.places import Place
 from edgeloop_converters.ports import Steps
 from edgeloop_converters.prepare import Prepared, prepare
 from edgeloop_converters.proof import Drop, Gate, Verdict
@@ -76,6 +79,7 @@ class Converted:
         data_findings: what is wrong with the data, if anything.
         mended: layers that were put back to float32 for the drop to hold.
         result: the candidate that it was made of.
+        elsewhere: the same artifact at the places where it was to be proved.
     """
 
     artifact: Artifact
@@ -94,6 +98,7 @@ class Converted:
     data_findings: tuple[DataFinding, ...]
     mended: tuple[str, ...]
     result: Candidate
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def drop(self) -> float:
@@ -172,6 +177,7 @@ def try_convert(
     time_limit_s: float = 540.0,
     cache: Path | None = None,
     thorough: bool = False,
+    places: Sequence[Place] = (),
     tell: Tell = lambda _: None,
 ) -> Converted:
     """Convert by a recipe, or search for one, and say what was found, whether or not the budgets hold.
@@ -189,11 +195,15 @@ def try_convert(
         time_limit_s: of the search.
         cache: where finished trials are kept for the next time; None forgets them.
         thorough: prove what a report shows: slices, robustness, the error by layer.
+        places: where the metric must hold, too; see `edgeloop_converters.places`.
         tell: is told what is going on, line by line.
 
     Raises:
         as `convert` does, but for `GateError`.
+        PlaceError, BrokerError, MessageError: a place can't be reached, or couldn't run the artifact.
     """
+    for place in places:
+        place.check()
     gate = Gate(prepared.metric.name, max_drop, max_size_bytes, max_latency_us)
     known = find_recipe(recipe) if isinstance(recipe, str) else recipe
     if limits is None:
@@ -213,7 +223,7 @@ def try_convert(
             if [b.name for b in result.verdict.budgets if not b.holds] == ["max_drop"]:
                 plain = result.float_model or attempts.original.model
                 mended = mend(prepared, result, plain, lambda r: attempts.recompile(result, r), tell)
-            return _finish(attempts, mended, label, skipped, target, thorough=thorough)
+            return _finish(attempts, mended, label, skipped, target, thorough=thorough, places=places, tell=tell)
 
 
 def default_recipe(model: Any) -> str:
@@ -245,8 +255,10 @@ def _finish(
     target: Target | None,
     *,
     thorough: bool,
+    places: Sequence[Place],
+    tell: Tell,
 ) -> Converted:
-    """Prove the result, package it, and judge it once more with the artifact's own size."""
+    """Prove the result here and at the places, package it, and judge it once more with the artifact's own size."""
     prepared, result, original = attempts.prepared, mended.candidate, attempts.original
     outputs = original.outputs, result.outputs
     proof = prove(prepared, original.model, result.model, outputs, thorough=thorough)
@@ -260,6 +272,9 @@ def _finish(
         metrics=_metrics(before, after),
         temperature=proof.temperature.temperature if proof.temperature is not None and proof.mends_confidence else None,
     )
+    elsewhere = prove_at(places, artifact, prepared, original.outputs, threads=attempts.threads, tell=tell)
+    if elsewhere:
+        artifact = remeasured(artifact, measured_there(elsewhere), label)
     result = replace(result, size_bytes=artifact.size_bytes, comparison=proof.comparison).judged(attempts.gate)
     diagnosis = mended.diagnosis
     if thorough or diagnosis is not None:
@@ -269,7 +284,7 @@ def _finish(
         artifact=artifact,
         before=before,
         after=after,
-        verdict=result.verdict,
+        verdict=Verdict((*result.verdict.budgets, *budgets_of(attempts.gate, elsewhere))),
         recipe=result.recipe,
         proof=proof,
         explanations=explain(prepared, (original.model, result.model), outputs) if thorough else (),
@@ -282,6 +297,7 @@ def _finish(
         data_findings=prepared.findings,
         mended=mended.layers,
         result=result,
+        elsewhere=elsewhere,
     )
 
 

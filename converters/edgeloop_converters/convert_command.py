@@ -17,10 +17,12 @@ from edgeloop.signing import load_private_key
 from edgeloop_converters.attempts import Limits, Tell
 from edgeloop_converters.conversion import Converted, default_recipe, try_convert
 from edgeloop_converters.data import ImageMode, load_dataset
+from edgeloop_converters.elsewhere import line_of as place_line
 from edgeloop_converters.facts import facts_of
 from edgeloop_converters.micro import MicroRun, run_micro
 from edgeloop_converters.models import LoadedModel, load_model
 from edgeloop_converters.packaging import Label
+from edgeloop_converters.places import open_place
 from edgeloop_converters.ports import Steps
 from edgeloop_converters.prepare import Prepared, prepare, read_drop
 from edgeloop_converters.progress import telling
@@ -45,6 +47,7 @@ def convert_from(args: argparse.Namespace) -> Result:
     target = find_target(args.target) if args.target else None
     max_size = parse_bytes(args.max_size) if args.max_size else None
     max_latency = parse_us(args.max_latency) if args.max_latency else None
+    places = [open_place(text) for text in args.prove_on]
     is_search = args.recipe is None and (target is not None or max_size is not None or max_latency is not None)
     for path in (args.output, *args.report):
         check_writable(path)  # before the work, not after it
@@ -74,6 +77,7 @@ def convert_from(args: argparse.Namespace) -> Result:
             time_limit_s=parse_us(args.time_limit) / 1e6,
             cache=cache_folder(),
             thorough=bool(args.report),
+            places=places,
             tell=tell,
         )
         holds = converted.verdict.holds and not any(f.severity == "error" for f in _on_target(converted))
@@ -186,6 +190,7 @@ def _text(converted: Converted, output: str, written: list[str], target: Target 
         f"{'':12}{before.metric:>12}{'bytes':>12}{'latency':>12}",
         f"{'original':12}{before.value:>12.4f}{before.size_bytes:>12,}{before.latency_us:>10.1f}µs",
         f"{'artifact':12}{after.value:>12.4f}{after.size_bytes:>12,}{after.latency_us:>10.1f}µs",
+        *(place_line(e) for e in converted.elsewhere),
         f"recipe {converted.recipe.name}",
         converted.verdict.text,
     ]

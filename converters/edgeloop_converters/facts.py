@@ -35,6 +35,7 @@ def facts_of(converted: Converted) -> dict[str, Any]:
         "explanations": looks_facts(converted.explanations),
         "diagnosis": converted.diagnosis,
         "layer_times": converted.layer_times,
+        "elsewhere": converted.elsewhere,
         "evaluation": converted.result.evaluation,
         "candidates": [candidate_facts(c) for c in converted.candidates],
         "front": [c.recipe.name for c in converted.front],

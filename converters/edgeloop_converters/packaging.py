@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from edgeloop_converters.prepare import Prepared, as_real, input_steps
 from edgeloop_converters.quiet import silenced
 from edgeloop_converters.tflite import run
 
-__all__ = ["Label", "package"]
+__all__ = ["Label", "package", "remeasured"]
 
 # Default kernels of different processors were seen up to 27 steps apart (docs/decisions.md, 14): twice that is another
 # answer, not another kernel.
@@ -110,6 +111,12 @@ def package(
         temperature=temperature,
     )
     return pack_artifact(model, manifest, key=label.key)
+
+
+def remeasured(artifact: Artifact, metrics: Mapping[str, float], label: Label) -> Artifact:
+    """The same artifact with more measurements in its manifest, signed again."""
+    manifest = msgspec.structs.replace(artifact.manifest, metrics={**artifact.manifest.metrics, **metrics})
+    return pack_artifact(artifact.model, manifest, key=label.key)
 
 
 def _sample_shape(prepared: Prepared, name: str) -> tuple[int, ...] | None:

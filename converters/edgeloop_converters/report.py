@@ -11,6 +11,7 @@ from edgeloop_converters import plots
 from edgeloop_converters.candidates import Candidate
 from edgeloop_converters.conversion import WORST_LAYERS, Converted
 from edgeloop_converters.proof import Measurement, format_bytes, format_us
+from edgeloop_converters.report_elsewhere import render_elsewhere
 from edgeloop_converters.report_looks import looks_html
 from edgeloop_converters.tflite import Cause, LayerTime
 
@@ -32,10 +33,11 @@ class _Figures:
 
 def render(converted: Converted) -> str:
     """The whole page."""
-    figures = _Figures()
+    figures, proof = _Figures(), converted.proof
     parts = (
         _head(converted),
         _before_after(converted),
+        render_elsewhere((proof.artifact, proof.comparison, converted.after.latency_us), converted.elsewhere),
         _tried(converted, figures),
         _calibration(converted, figures),
         _slices(converted, figures),

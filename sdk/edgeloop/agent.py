@@ -18,6 +18,7 @@ from edgeloop.artifact import read_artifact
 from edgeloop.config import AgentConfig
 from edgeloop.endpoint import MetricsEndpoint
 from edgeloop.errors import DataError, EdgeloopError, InputError
+from edgeloop.jobdesk import JobDesk
 from edgeloop.line import Line
 from edgeloop.notify import Notifier
 from edgeloop.outbox import open_outbox
@@ -29,6 +30,7 @@ from edgeloop.sources import Item, SourceItem, open_source
 from edgeloop.sources.opening import open_within
 from edgeloop.status import StatusServer
 from edgeloop.stream import StreamReport, run_stream
+from edgeloop.topics import DeviceTopics
 from edgeloop.updates import ArtifactStore
 
 __all__ = ["Agent", "AgentReport"]
@@ -107,9 +109,11 @@ class Agent:
             line = Line(config)
             server = stack.enter_context(StatusServer(directory, line.status))
             runtime = store.start(None if config.artifact is None else read_artifact(config.artifact))
-            line.use(*open_outbox(directory / "outbox.sqlite", max_bytes=config.outbox_bytes))
+            desk = JobDesk(config.jobs, DeviceTopics(config.device), keys)
+            line.use(*open_outbox(directory / "outbox.sqlite", max_bytes=config.outbox_bytes), desk)
             stack.enter_context(line.outbox)
             stack.callback(lambda: line.uplink.stop(drain_s=drain_s))
+            stack.callback(desk.close)
             sink = Fanout([stack.enter_context(closing(each)) for each in self._sinks()])
             if config.shadow is not None:
                 line.start_shadow(config.shadow, keys, runtime)
@@ -124,6 +128,7 @@ class Agent:
             notifier.ready(f"{runtime.manifest.name} version {runtime.manifest.version}")
             report = self._loop(runtime, source, store, line, sink, notifier)
             notifier.stopping()
+            desk.close()
             line.uplink.stop(drain_s=drain_s)
             status = line.status()
         if report.error is not None:

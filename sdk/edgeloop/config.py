@@ -10,6 +10,7 @@ import msgspec
 
 from edgeloop.bounded import Policy
 from edgeloop.errors import ConfigError
+from edgeloop.jobdesk import JobsConfig
 from edgeloop.mqtt import parse_broker_url
 from edgeloop.sinks import AnySink
 from edgeloop.sources import AnySource, Camera, PythonSource
@@ -107,6 +108,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             collector.
         sample_bytes_per_day: the budget for picked inputs; 0 sends none.
         outbox_bytes: what may wait on disk.
+        jobs: what other machines may have this one compute; see `edgeloop.jobdesk`.
     """
 
     device: str
@@ -126,6 +128,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics_file: str | None = None
     sample_bytes_per_day: Annotated[float, msgspec.Meta(ge=0)] = 1e6
     outbox_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 64 << 20
+    jobs: JobsConfig = JobsConfig()
 
 
 def load_config(path: str | Path) -> AgentConfig:

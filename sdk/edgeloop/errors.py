@@ -19,7 +19,8 @@
     │   └── MessageError                   a message doesn't validate
     ├── GateError                          measured, and it doesn't hold (the command line exits with 1)
     ├── MissingExtraError                  a part needs an extra that isn't installed
-    └── BrokerError                        the broker can't be reached, or refused us
+    ├── BrokerError                        the broker can't be reached, or refused us
+    └── PlaceError                         a device or an emulator can't be reached, or couldn't do a job
 
 The command line turns `GateError` into exit code 1 and every other one into exit code 2, each as one line.
 A message says what was wrong, where, and what to do.
@@ -46,6 +47,7 @@ __all__ = [
     "NoManifestError",
     "NotTfliteError",
     "OlderVersionError",
+    "PlaceError",
     "SignatureError",
     "TruncatedError",
 ]
@@ -125,6 +127,10 @@ class GateError(EdgeloopError):
 
 class BrokerError(EdgeloopError):
     """The MQTT broker can't be reached, or refused the connection."""
+
+
+class PlaceError(EdgeloopError):
+    """A device or an emulator can't be reached, or couldn't do a job."""
 
 
 class MissingExtraError(EdgeloopError):

@@ -18,6 +18,7 @@ from edgeloop.artifact import read_artifact
 from edgeloop.config import AgentConfig, ShadowConfig
 from edgeloop.errors import EdgeloopError
 from edgeloop.files import write_atomic
+from edgeloop.jobdesk import JobDesk
 from edgeloop.messages import EventMessage, ModelRef, Up
 from edgeloop.mqtt import parse_broker_url
 from edgeloop.observer import Observer
@@ -61,10 +62,10 @@ class Line:
         self._board_lock = threading.Lock()
         self._board: tuple[float, Board] | None = None
 
-    def use(self, outbox: Outbox, kind: str) -> None:
-        """Take the outbox, and make the uplink that empties it."""
+    def use(self, outbox: Outbox, kind: str, desk: JobDesk) -> None:
+        """Take the outbox and the desk for jobs, and make the uplink that empties the one and fills the other."""
         self.outbox, self._outbox_kind = outbox, kind
-        self.uplink = Uplink(outbox, parse_broker_url(self._config.broker), self._config.device)
+        self.uplink = Uplink(outbox, parse_broker_url(self._config.broker), self._config.device, desk=desk)
 
     def started(self, runtime: Runtime, store: ArtifactStore) -> None:
         """Tell what runs and what couldn't, and begin to send."""

@@ -18,8 +18,11 @@ __all__ = [
     "MAX_PAYLOAD_BYTES",
     "Ack",
     "ArtifactRef",
+    "BlobRef",
     "Desired",
     "EventMessage",
+    "JobOffer",
+    "JobReply",
     "ProfileMessage",
     "SampleMessage",
     "State",
@@ -38,6 +41,7 @@ MAX_PAYLOAD_BYTES = 1 << 20
 Device = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+JobId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
 Dtype = Literal["float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool"]
 Axis = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -132,6 +136,35 @@ class ArtifactRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def chunks(self) -> int:
         """How many chunks there are."""
         return -(-self.size_bytes // self.chunk_bytes)
+
+
+class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes to fetch that are no artifact: a job, an answer. Its fields are those of `ArtifactRef`."""
+
+    sha256: Sha256
+    size_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
+    chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_PAYLOAD_BYTES)]
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks there are."""
+        return -(-self.size_bytes // self.chunk_bytes)
+
+
+class JobOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A job for a device (see `edgeloop.job`); its chunks follow once the device has accepted it."""
+
+    id: JobId
+    job: BlobRef
+
+
+class JobReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of a job; `reason` says why it was refused or failed, `answer` what follows in chunks when done."""
+
+    id: JobId
+    state: Literal["accepted", "refused", "failed", "done"]
+    reason: Text = ""
+    answer: BlobRef | None = None
 
 
 class Desired(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,8 @@
     edgeloop/1/07/cam-3/state          device → centre: retained; birth and will
     edgeloop/1/07/cam-3/ack            centre → device: what has been committed to the lake
     edgeloop/1/07/cam-3/desired        centre → device: retained; what it should run
+    edgeloop/1/07/cam-3/job            asker → device: a job is offered
+    edgeloop/1/07/cam-3/job/<id>/…     in/12 asker → device, reply and out/12 device → asker: the job and its answer
     edgeloop/1/artifact/<sha256>/12    centre → devices: retained; one chunk of an artifact
 
 The shard is fixed by the device's name, so that N ingest processes can share a fleet by topic filter alone.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from edgeloop.errors import ConfigError, MessageError
 
@@ -36,6 +39,7 @@ SHARDS = 16
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UP = re.compile(rf"{ROOT}/(\d\d)/([^/]+)/(?:up/([a-z]+)|(state))")
+_PART = re.compile(r"/([0-9a-f]{16})/(?:in|out)/(\d{1,7})")
 _CHUNK = re.compile(rf"{ROOT}/artifact/([0-9a-f]{{64}})/(\d{{1,7}})")
 
 
@@ -85,6 +89,24 @@ class DeviceTopics:
     def desired(self) -> str:
         """Where the centre says what the device should run."""
         return f"{self._base}/desired"
+
+    @property
+    def job(self) -> str:
+        """Where a job is offered to it."""
+        return f"{self._base}/job"
+
+    def job_part(self, job: str, part: Literal["in", "out"], index: int | str) -> str:
+        """Where chunk `index` of a job goes, or of its answer; `+` for all of them."""
+        return f"{self.job}/{job}/{part}/{index}"
+
+    def job_reply(self, job: str) -> str:
+        """Where the device says what became of a job."""
+        return f"{self.job}/{job}/reply"
+
+    def parse_job_part(self, topic: str) -> tuple[str, int] | None:
+        """The job's id and the chunk's index of a topic of `job_part`, or None for another topic."""
+        match = _PART.fullmatch(topic.removeprefix(self.job))
+        return (match[1], int(match[2])) if match and topic.startswith(self.job) else None
 
 
 @dataclass(frozen=True)

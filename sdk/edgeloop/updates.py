@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeloop.artifact import Artifact, read_artifact, write_artifact
 from edgeloop.errors import ArtifactError, EdgeloopError, MessageError
-from edgeloop.messages import ArtifactRef
+from edgeloop.messages import ArtifactRef, BlobRef
 from edgeloop.runtime import Runtime
 from edgeloop.signing import PublicKey
 
@@ -20,20 +20,23 @@ log = logging.getLogger(__name__)
 
 
 class ChunkCollector:
-    """Puts an artifact together from chunks that come in any order, some of them twice.
+    """Puts an artifact, a job or an answer together from chunks that come in any order, some of them twice.
 
     Args:
-        wanted: what the centre announced.
-        max_bytes: the largest artifact that this device takes.
+        wanted: what was announced.
+        max_bytes: the largest that is taken here.
 
     Raises:
-        MessageError: the announced artifact is larger than that.
+        MessageError: what was announced is larger than that.
     """
 
-    def __init__(self, wanted: ArtifactRef, *, max_bytes: int) -> None:
-        if wanted.size_bytes > max_bytes:
-            raise MessageError(f"artifact of {wanted.size_bytes} bytes: this device takes up to {max_bytes}")
+    def __init__(self, wanted: ArtifactRef | BlobRef, *, max_bytes: int) -> None:
         self.wanted = wanted
+        self._what = "transfer"
+        if isinstance(wanted, ArtifactRef):
+            self._what = f"artifact {wanted.name!r} version {wanted.version}"
+        if wanted.size_bytes > max_bytes:
+            raise MessageError(f"{self._what} of {wanted.size_bytes} bytes: up to {max_bytes} are taken here")
         self._chunks: dict[int, bytes] = {}
 
     def add(self, index: int, chunk: bytes) -> bytes | None:
@@ -47,14 +50,14 @@ class ChunkCollector:
         last = wanted.chunks - 1
         size = wanted.size_bytes - last * wanted.chunk_bytes if index == last else wanted.chunk_bytes
         if not 0 <= index <= last or len(chunk) != size:
-            raise MessageError(f"chunk {index} of {len(chunk)} bytes isn't one of {wanted.chunks} of {wanted.name!r}")
+            raise MessageError(f"chunk {index} of {len(chunk)} bytes isn't one of {wanted.chunks} of {self._what}")
         self._chunks[index] = chunk
         if len(self._chunks) <= last:
             return None
         data = b"".join(self._chunks[i] for i in range(wanted.chunks))
         self._chunks.clear()
         if hashlib.sha256(data).hexdigest() != wanted.sha256:
-            raise MessageError(f"artifact {wanted.name!r} version {wanted.version}: its chunks don't have its hash")
+            raise MessageError(f"{self._what}: its chunks don't have its hash")
         return data
 
 

@@ -9,8 +9,9 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 
 from edgeloop.errors import EdgeloopError, MessageError
+from edgeloop.jobdesk import JobDesk
 from edgeloop.link import Link
-from edgeloop.messages import Ack, ArtifactRef, Desired, ModelRef, State, decode, encode
+from edgeloop.messages import Ack, ArtifactRef, Desired, JobOffer, ModelRef, State, decode, encode
 from edgeloop.mqtt import BrokerAddress
 from edgeloop.outbox import Outbox
 from edgeloop.topics import DeviceTopics, artifact_filter, parse_artifact_chunk
@@ -32,17 +33,25 @@ class Uplink:
         address: the broker.
         device: the device's name.
         max_artifact_bytes: the largest artifact that is taken.
+        desk: takes jobs; None leaves them unheard.
 
     Complete artifacts come out of `arrived`, as files' bytes, their hash checked and nothing else.
     """
 
     def __init__(
-        self, outbox: Outbox, address: BrokerAddress, device: str, *, max_artifact_bytes: int = 64 << 20
+        self,
+        outbox: Outbox,
+        address: BrokerAddress,
+        device: str,
+        *,
+        max_artifact_bytes: int = 64 << 20,
+        desk: JobDesk | None = None,
     ) -> None:
         self.arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._outbox = outbox
         self._device = device
         self._topics = DeviceTopics(device)
+        self._desk = desk
         self._max_artifact_bytes = max_artifact_bytes
         self._model: ModelRef | None = None
         self._version = _own_version()
@@ -56,7 +65,7 @@ class Uplink:
             address,
             f"edgeloop-{device}",
             on_message=self._received,
-            subscriptions=[self._topics.ack, self._topics.desired],
+            subscriptions=[self._topics.ack, self._topics.desired, *([self._topics.job] if desk is not None else [])],
             will=lambda: (self._topics.state, self._state(online=False)),
             on_ready=self._announce_and_start_over,
             on_step=self._send,
@@ -140,6 +149,10 @@ class Uplink:
                 self._desired(decode(payload, Desired).artifact)
             elif chunk := parse_artifact_chunk(topic):
                 self._chunk(chunk[0], chunk[1], payload)
+            elif self._desk is not None and topic == self._topics.job:
+                self._desk.offered(self._link, decode(payload, JobOffer))
+            elif self._desk is not None and (part := self._topics.parse_job_part(topic)):
+                self._desk.part(self._link, *part, payload)
         except (EdgeloopError, sqlite3.Error) as error:  # the latter on a full disk: the centre's next word comes
             log.warning("%s: %s", topic, error)
 

@@ -107,3 +107,13 @@ def test_recipes_and_targets_are_listed(edgeloop) -> None:
 )
 def test_a_scale_is_a_factor_and_an_offset_of_an_input(text, parsed) -> None:
     assert parse_scale(text) == parsed
+
+
+@pytest.mark.tf
+def test_a_place_that_does_not_answer_exits_with_2_and_says_why(edgeloop, digit_files, tmp_path) -> None:
+    output = tmp_path / "digits.tflite"
+    for place, says in (("toaster", "unknown place 'toaster'"), ("ssh://127.0.0.1:1", "ssh failed")):
+        code, out, _ = edgeloop(*convert_words(digit_files, output), "--prove-on", place)
+        assert code == 2
+        assert says in out["error"]["message"]
+        assert not output.exists()

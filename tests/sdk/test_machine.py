@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeloop_bench.machine import describe_machine
+from edgeloop.machine import describe_machine
 
 
 def test_this_machine_is_described() -> None:
