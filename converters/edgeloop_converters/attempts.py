@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from edgeloop.errors import DataError, ModelError
 from edgeloop.latency import Latency
-from edgeloop_converters.candidates import Candidate
+from edgeloop_converters.candidates import Candidate, pareto_front
 from edgeloop_converters.evaluate import Evaluation, evaluate_file, measure_speed
 from edgeloop_converters.prepare import Prepared, as_real, scores_of
 from edgeloop_converters.proof import Gate, compare, measure
 from edgeloop_converters.recipes import Compile, Recipe, RecipeData, compile_tflite
-from edgeloop_converters.trials import Bench, TrialCache, Trialled, run_trials
+from edgeloop_converters.trials import Bench, Executor, TrialCache, Trialled, executor_for, run_trials
 
-__all__ = ["Attempts", "Limits", "Tell"]
+__all__ = ["Attempts", "Limits", "Tell", "Watch"]
 
 RESAMPLES = 300  # of the intervals while searching; the proof of the result takes more
 
 Tell = Callable[[str], None]
+Watch = Callable[[str, int, int], None]  # what is done, how many are, of how many
 
 
 class Limits:
@@ -35,10 +36,17 @@ class Limits:
         workers: trials at a time; 0 does them in this process, one by one.
         memory_bytes: each trial's resident memory.
         timeout_s: each trial's time.
+        executor: where trials are done, in place of `workers` on this machine.
     """
 
-    def __init__(self, workers: int = 1, memory_bytes: int = 4 << 30, timeout_s: float = 3600.0) -> None:
-        self.workers = workers
+    def __init__(
+        self,
+        workers: int = 1,
+        memory_bytes: int = 4 << 30,
+        timeout_s: float = 3600.0,
+        executor: Executor | None = None,
+    ) -> None:
+        self.executor = executor or executor_for(workers)
         self.memory_bytes = memory_bytes
         self.timeout_s = timeout_s
 
@@ -52,6 +60,7 @@ class Attempts:
         cache: where finished trials are kept.
         limits: of the trials.
         tell: is told what was found, line by line.
+        watch: is told how far it is.
         threads: of the interpreters whose latency is measured.
 
     Raises:
@@ -59,7 +68,15 @@ class Attempts:
     """
 
     def __init__(
-        self, prepared: Prepared, gate: Gate, cache: TrialCache, limits: Limits, *, tell: Tell, threads: int = 1
+        self,
+        prepared: Prepared,
+        gate: Gate,
+        cache: TrialCache,
+        limits: Limits,
+        *,
+        tell: Tell,
+        watch: Watch = lambda _what, _done, _total: None,
+        threads: int = 1,
     ) -> None:
         self.prepared = prepared
         self.gate = gate
@@ -69,8 +86,11 @@ class Attempts:
         self.failed: list[Trialled] = []
         self.original_latency: Latency | None = None
         self.overhead_bytes = 0
+        self.done = 0
+        self.reused = 0
         self._cache = cache
         self._tell = tell
+        self._watch = watch
         self._folder = Path(tempfile.mkdtemp(prefix="edgeloop-search-"))
         try:
             data = prepared.recipe_data()
@@ -93,6 +113,8 @@ class Attempts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._tell(f"interrupted: {self.done} finished trials are kept; the same command goes on from there")
         self.close()
 
     def close(self) -> None:
@@ -126,7 +148,13 @@ class Attempts:
                 if finding.severity == "error":
                     self._tell(f"  {finding.message} ({finding.cause}); {finding.remedy}")
         self.candidates += made
+        self._tell_front()
         return made
+
+    def _tell_front(self) -> None:
+        front = pareto_front(self.candidates)
+        if len(front) > 1 and len(self.candidates) > len(front):
+            self._tell(f"front: {', '.join(c.recipe.name + (' (holds)' if c.verdict.holds else '') for c in front)}")
 
     def recompile(self, candidate: Candidate, recipe: Recipe) -> Candidate:
         """Compile a candidate's float model in another way, without repeating the passes; here, in this process.
@@ -163,11 +191,26 @@ class Attempts:
             for recipe in recipes
         ]
 
+        known = len({t.key for t in trials if self._cache.find(t.key) is not None})
+        if known:
+            self._tell(f"{known} of {len(trials)} trials are done already, in an earlier run")
+        self.reused += known
+        counted = 0
+
         def done(result: Trialled) -> None:
+            nonlocal counted
+            counted += 1
+            self.done += not result.error
+            self._watch(what if counted < len(trials) else "measuring", counted, len(trials))
             if result.error:
                 self._tell(f"{result.recipe.name}: {result.error}")
 
-        results = run_trials(trials, self._cache, workers=self.limits.workers, on_done=done)
+        what = "trying " + (
+            recipes[0].name if len(recipes) == 1 else f"recipes, {self.limits.executor.slots} at a time"
+        )
+        self._watch(what, 0, len(trials))
+
+        results = run_trials(trials, self._cache, self.limits.executor, on_done=done)
         self.failed += [r for r in results if r.error]
         return results
 
@@ -210,4 +253,4 @@ def line_of(candidate: Candidate) -> str:
     speed = candidate.speed
     fast = f"{speed.latency.median_us:8.1f} µs ({1 / speed.of_original.value:.2f}×)" if speed else ""
     value = "" if candidate.is_proxy else f"{candidate.comparison.metric} {candidate.measurement.value:.4f}"
-    return f"{candidate.recipe.name:32} {value:18} {candidate.size_bytes:10,} bytes {fast} {candidate.seconds:6.1f} s"
+    return f"{candidate.recipe.name:40} {value:18} {candidate.size_bytes:10,} bytes {fast} {candidate.seconds:6.1f} s"

@@ -8,12 +8,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgeloop_converters.evaluate import Evaluation, Speed, slower_finding
+from edgeloop_converters.evaluate import SLOWER, Evaluation, Speed, slower_finding
 from edgeloop_converters.proof import Comparison, Gate, Measurement, Verdict, judge
 from edgeloop_converters.recipes import Recipe
 from edgeloop_converters.tflite import Finding
 
-__all__ = ["Candidate", "best_of", "excess", "nearest_of", "pareto_front"]
+__all__ = ["Candidate", "best_of", "excess", "is_slower_than_float", "nearest_of", "pareto_front"]
 
 NOT_JUDGED = Verdict(())
 LEAST_LIMIT = 0.005  # a drop of 0 is allowed: by how much it is missed is told in half points then
@@ -85,6 +85,11 @@ def best_of(candidates: Iterable[Candidate]) -> Candidate | None:
 def nearest_of(candidates: Iterable[Candidate]) -> Candidate | None:
     """The one that misses its budgets by the least, added up; None when there is none at all."""
     return min((c for c in candidates if not c.is_proxy), key=excess, default=None)
+
+
+def is_slower_than_float(candidate: Candidate) -> bool:
+    """Whether the original runs faster on this machine, by more than noise."""
+    return candidate.speed is not None and candidate.speed.of_original.value > SLOWER
 
 
 def excess(candidate: Candidate) -> float:

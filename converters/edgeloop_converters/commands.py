@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from edgeloop.cli import Command, Result
 
@@ -61,6 +60,14 @@ def configure_convert(parser: argparse.ArgumentParser) -> None:
     add("--nan", choices=("refuse", "drop"), default="refuse", help="rows with NaN or inf in them (default: refuse)")
     add("--strict", action="store_true", help="fail (exit 1) where the data sets have errors or warnings")
     add("--workers", type=int, default=2, help="trials at a time (default: 2)")
+    add(
+        "--on-ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="try recipes on a Ray cluster, as many at a time as it has CPUs (extra `cluster`; default: the one that "
+        "runs here, or RAY_ADDRESS; `local` starts one)",
+    )
     add("--threads", type=int, default=1, help="of the interpreter whose latency is measured (default: 1)")
     add("--time-limit", default="540s", help="of the search (default: 540s)")
     add(
@@ -139,6 +146,7 @@ def configure_runs(parser: argparse.ArgumentParser) -> None:
 def run_runs(args: argparse.Namespace) -> Result:
     """List, show or compare recorded conversions."""
     from edgeloop_converters.runs import list_runs, read_run, runs_folder
+    from edgeloop_converters.runs_table import brief, differences, table_of
 
     folder = runs_folder(args.runs)
     if len(args.run) == 1:
@@ -147,36 +155,8 @@ def run_runs(args: argparse.Namespace) -> Result:
     chosen = [(run, read_run(folder, run)) for run in args.run] if args.run else list_runs(folder)
     if not chosen:
         return Result(data={"runs": []}, text=f"no runs in {folder}")
-    return Result(data={"runs": [{"id": i, **brief(f)} for i, f in chosen]}, text=table_of(chosen))
-
-
-def brief(facts: dict[str, Any]) -> dict[str, Any]:
-    """What a line of the list shows."""
-    after = facts["after"]
-    return {
-        "created": facts["created"],
-        "recipe": facts["recipe"]["name"],
-        "seed": facts["recipe"]["seed"],
-        "holds": facts["holds"],
-        "metric": after["metric"],
-        "value": after["value"],
-        "drop": facts["drop"],
-        "size_bytes": facts["size_bytes"],
-        "latency_us": after["latency_us"],
-    }
-
-
-def table_of(runs: list[tuple[str, dict[str, Any]]]) -> str:
-    """Runs as lines."""
-    lines = [f"{'run':34}{'recipe':38}{'metric':>20}{'drop':>9}{'bytes':>11}{'µs':>9}  holds"]
-    for run, facts in runs:
-        b = brief(facts)
-        value = f"{b['metric']} {b['value']:.4f}"
-        lines.append(
-            f"{run:34}{b['recipe']:38}{value:>20}{b['drop']:>9.4f}{b['size_bytes']:>11,}{b['latency_us']:>9.1f}  "
-            f"{'yes' if b['holds'] else 'no'}"
-        )
-    return "\n".join(lines)
+    text = table_of(chosen) + ("\n" + differences(chosen) if args.run else "")
+    return Result(data={"runs": [{"id": i, **brief(f)} for i, f in chosen]}, text=text)
 
 
 CONVERT = Command(

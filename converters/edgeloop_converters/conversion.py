@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from edgeloop.artifact import Artifact
 from edgeloop.errors import DataError, GateError, ModelError
 from edgeloop.signing import PrivateKey
 from edgeloop.summaries import SummaryKind
-from edgeloop_converters.attempts import Attempts, Limits, Tell
+from edgeloop_converters.attempts import Attempts, Limits, Tell, Watch
 from edgeloop_converters.candidates import Candidate, pareto_front
 from edgeloop_converters.data import Dataset
 from edgeloop_converters.data import Finding as DataFinding
@@ -26,6 +27,7 @@ from edgeloop_converters.prepare import Prepared, prepare
 from edgeloop_converters.proof import Drop, Gate, Verdict
 from edgeloop_converters.proving import Proof, diagnose_on, prove
 from edgeloop_converters.recipes import Recipe, find_recipe
+from edgeloop_converters.recipes.steps import CompileScheme
 from edgeloop_converters.search import search
 from edgeloop_converters.targets import Target, check_file, check_ops
 from edgeloop_converters.tflite import Diagnosis, Finding, LayerTime, describe, time_layers
@@ -77,8 +79,10 @@ class Converted:
         skipped: what wasn't tried, and why.
         findings: what is remarkable about the result's file.
         data_findings: what is wrong with the data, if anything.
-        mended: layers that were put back to float32 for the drop to hold.
+        mended: the layers that were put back to a higher precision for the drop to hold, each with its scheme.
         result: the candidate that it was made of.
+        trials: how many were run, or taken over from an earlier run.
+        reused: how many of them were taken over.
         elsewhere: the same artifact at the places where it was to be proved.
     """
 
@@ -96,8 +100,10 @@ class Converted:
     skipped: tuple[str, ...]
     findings: tuple[Finding, ...]
     data_findings: tuple[DataFinding, ...]
-    mended: tuple[str, ...]
+    mended: dict[str, CompileScheme]
     result: Candidate
+    trials: int
+    reused: int
     elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
@@ -179,6 +185,7 @@ def try_convert(
     thorough: bool = False,
     places: Sequence[Place] = (),
     tell: Tell = lambda _: None,
+    watch: Watch = lambda _what, _done, _total: None,
 ) -> Converted:
     """Convert by a recipe, or search for one, and say what was found, whether or not the budgets hold.
 
@@ -192,16 +199,18 @@ def try_convert(
         target: what the device runs; None is any of LiteRT's.
         threads: of the interpreter whose latency is measured.
         limits: of the trials; None does what only compiles in this process, and else one trial at a time.
-        time_limit_s: of the search.
+        time_limit_s: of the search, and of mending after it.
         cache: where finished trials are kept for the next time; None forgets them.
         thorough: prove what a report shows: slices, robustness, the error by layer.
         places: where the metric must hold, too; see `edgeloop_converters.places`.
         tell: is told what is going on, line by line.
+        watch: is told how far it is.
 
     Raises:
         as `convert` does, but for `GateError`.
         PlaceError, BrokerError, MessageError: a place can't be reached, or couldn't run the artifact.
     """
+    start = time.monotonic()
     for place in places:
         place.check()
     gate = Gate(prepared.metric.name, max_drop, max_size_bytes, max_latency_us)
@@ -210,7 +219,7 @@ def try_convert(
         limits = Limits(workers=1 if known is None or known.trains else 0)
     with tempfile.TemporaryDirectory(prefix="edgeloop-trials-") as forgotten:
         trials = TrialCache(cache or Path(forgotten))
-        with Attempts(prepared, gate, trials, limits, tell=tell, threads=threads) as attempts:
+        with Attempts(prepared, gate, trials, limits, tell=tell, watch=watch, threads=threads) as attempts:
             if max_size_bytes is not None:
                 attempts.overhead_bytes = _overhead_bytes(prepared, attempts.original, label)
             skipped: tuple[str, ...] = ()
@@ -219,10 +228,18 @@ def try_convert(
                 result, skipped = found.nearest, found.skipped
             else:
                 result = _one(attempts, known, target)
-            mended = Mended(result, (), None)
+            mended = Mended(result, {}, None)
             if [b.name for b in result.verdict.budgets if not b.holds] == ["max_drop"]:
                 plain = result.float_model or attempts.original.model
-                mended = mend(prepared, result, plain, lambda r: attempts.recompile(result, r), tell)
+                mended = mend(
+                    prepared,
+                    result,
+                    plain,
+                    lambda r: attempts.recompile(result, r),
+                    target=target,
+                    deadline=start + time_limit_s,
+                    tell=tell,
+                )
             return _finish(attempts, mended, label, skipped, target, thorough=thorough, places=places, tell=tell)
 
 
@@ -297,6 +314,8 @@ def _finish(
         data_findings=prepared.findings,
         mended=mended.layers,
         result=result,
+        trials=attempts.done + len(attempts.failed),
+        reused=attempts.reused,
         elsewhere=elsewhere,
     )
 

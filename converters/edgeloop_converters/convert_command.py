@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeloop.cli import Result
-from edgeloop.errors import ConfigError
+from edgeloop.errors import ConfigError, MissingExtraError
 from edgeloop.files import check_writable, write_all_atomic
 from edgeloop.preprocessing import Scale, Step, load_steps
 from edgeloop.signing import load_private_key
@@ -31,11 +32,12 @@ from edgeloop_converters.report import render
 from edgeloop_converters.runs import record_run, runs_folder, track_in_mlflow
 from edgeloop_converters.targets import Target, find_target
 from edgeloop_converters.tflite import model_to_c, run
-from edgeloop_converters.trials import cache_folder
+from edgeloop_converters.trials import OnRay, cache_folder
 
 __all__ = ["convert_from"]
 
 MICRO_SAMPLES = 20
+FEW = 2  # the original and one recipe
 
 
 def convert_from(args: argparse.Namespace) -> Result:
@@ -47,11 +49,19 @@ def convert_from(args: argparse.Namespace) -> Result:
     target = find_target(args.target) if args.target else None
     max_size = parse_bytes(args.max_size) if args.max_size else None
     max_latency = parse_us(args.max_latency) if args.max_latency else None
+    time_limit_s = parse_us(args.time_limit) / 1e6
+    key = load_private_key(args.key) if args.key else None
     places = [open_place(text) for text in args.prove_on]
     is_search = args.recipe is None and (target is not None or max_size is not None or max_latency is not None)
     for path in (args.output, *args.report):
         check_writable(path)  # before the work, not after it
-    with telling(quiet=bool(args.json)) as tell:
+    with contextlib.ExitStack() as stack:
+        tell, watch = stack.enter_context(telling(quiet=bool(args.json)))
+        limits = None
+        if args.on_ray:
+            limits = Limits(executor=stack.enter_context(OnRay(args.on_ray)))
+        elif is_search:
+            limits = Limits(workers=max(1, args.workers))
         prepared = _prepare(args, tell)
         for finding in prepared.findings:
             tell(f"data, {finding.severity}: {finding.message}")
@@ -65,7 +75,7 @@ def convert_from(args: argparse.Namespace) -> Result:
                 args.name or Path(args.model).stem,
                 args.artifact_version,
                 summary="image" if args.images else "columns",
-                key=load_private_key(args.key) if args.key else None,
+                key=key,
             ),
             max_drop=read_drop(args.max_drop, prepared.metric),
             max_size_bytes=max_size,
@@ -73,12 +83,13 @@ def convert_from(args: argparse.Namespace) -> Result:
             recipe=None if is_search else args.recipe or default_recipe(prepared.model),
             target=target,
             threads=args.threads,
-            limits=Limits(workers=max(1, args.workers)) if is_search else None,
-            time_limit_s=parse_us(args.time_limit) / 1e6,
+            limits=limits,
+            time_limit_s=time_limit_s,
             cache=cache_folder(),
             thorough=bool(args.report),
             places=places,
             tell=tell,
+            watch=watch,
         )
         holds = converted.verdict.holds and not any(f.severity == "error" for f in _on_target(converted))
         facts = facts_of(converted) | {"output": args.output if holds else None}
@@ -141,8 +152,6 @@ def _on_target(converted: Converted) -> list[Any]:
 
 
 def _micro(prepared: Prepared, converted: Converted, tell: Tell) -> dict[str, Any]:
-    from edgeloop.errors import MissingExtraError
-
     if isinstance(prepared.x_eval, dict):
         raise ConfigError("cortex-m: a model of several inputs can't be run in tflite-micro's interpreter here")
     from edgeloop.backends import open_backend
@@ -179,23 +188,30 @@ def _write(args: argparse.Namespace, converted: Converted, facts: dict[str, Any]
     run_id = record_run(runs_folder(args.runs), facts)
     facts["run"] = run_id
     written.append(f"recorded as {run_id}")
-    if track_in_mlflow(facts, [Path(f) for f in files if Path(f).suffix not in (".c", ".h")]):
-        written.append("logged to MLflow")
+    tracked = [Path(f) for f in files if Path(f).suffix not in (".c", ".h")]
+    try:
+        if track_in_mlflow(facts, tracked):
+            written.append("logged to MLflow")
+    except (ConfigError, MissingExtraError) as error:  # the artifact stands, and is recorded here
+        written.append(f"warning: {error}")
+        facts["mlflow_error"] = str(error)
     return written
 
 
 def _text(converted: Converted, output: str, written: list[str], target: Target | None, *, holds: bool) -> str:
     before, after = converted.before, converted.after
     lines = [
-        f"{'':12}{before.metric:>12}{'bytes':>12}{'latency':>12}",
+        f"{'':12}{before.metric:>12}{'model bytes':>12}{'latency':>12}",
         f"{'original':12}{before.value:>12.4f}{before.size_bytes:>12,}{before.latency_us:>10.1f}µs",
         f"{'artifact':12}{after.value:>12.4f}{after.size_bytes:>12,}{after.latency_us:>10.1f}µs",
         *(place_line(e) for e in converted.elsewhere),
-        f"recipe {converted.recipe.name}",
+        f"recipe {converted.recipe.name}"
+        + (f", of {converted.trials} trials" if converted.trials > FEW else "")
+        + (f" ({converted.reused} from an earlier run)" if converted.reused else ""),
         converted.verdict.text,
     ]
     if len(converted.front) > 1:
-        lines.append("no other is better in all (drop, bytes, µs):")
+        lines.append("no other is better in all (drop, bytes of the whole file, µs):")
         lines += [
             f"  {c.recipe.name:40}{c.comparison.drop:>9.4f}{c.size_bytes:>12,}{c.latency_us or 0:>10.1f}"
             f"  {'holds' if c.verdict.holds else ''}"

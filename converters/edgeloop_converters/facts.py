@@ -39,6 +39,7 @@ def facts_of(converted: Converted) -> dict[str, Any]:
         "evaluation": converted.result.evaluation,
         "candidates": [candidate_facts(c) for c in converted.candidates],
         "front": [c.recipe.name for c in converted.front],
+        "trials": {"all": converted.trials, "reused": converted.reused},
         "skipped": converted.skipped,
         "mended": converted.mended,
         "findings": converted.findings,

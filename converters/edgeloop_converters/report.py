@@ -10,6 +10,7 @@ from edgeloop.html import figure_html, page, table
 from edgeloop_converters import plots
 from edgeloop_converters.candidates import Candidate
 from edgeloop_converters.conversion import WORST_LAYERS, Converted
+from edgeloop_converters.mending import PRECISIONS
 from edgeloop_converters.proof import Measurement, format_bytes, format_us
 from edgeloop_converters.report_elsewhere import render_elsewhere
 from edgeloop_converters.report_looks import looks_html
@@ -205,7 +206,8 @@ def _layers(c: Converted, figures: _Figures) -> str:
                 else "",
             ]
         )
-    mended = f"<p>Put back to float32 for the drop to hold: {escape(', '.join(c.mended))}.</p>" if c.mended else ""
+    finer = ", ".join(f"{layer} ({PRECISIONS[scheme]})" for layer, scheme in c.mended.items())
+    mended = f"<p>Put back to a higher precision for the drop's sake: {escape(finer)}.</p>" if finer else ""
     return (
         "<h2>Layer by layer</h2>"
         f'<p class="soft">The error against the float model on {c.diagnosis.samples} samples (RMSE over deviation), '

@@ -67,12 +67,16 @@ def read_run(folder: Path, run: str) -> dict[str, Any]:
 def track_in_mlflow(facts: Mapping[str, Any], files: Sequence[Path]) -> bool:
     """Log a run to MLflow where `MLFLOW_TRACKING_URI` is set; gives whether it is.
 
+    The experiment is "edgeloop", or the one in `MLFLOW_EXPERIMENT_NAME`.
+
     Args:
-        facts: with `recipe`, `seed` (parameters), `metrics` (numbers by name) and `name`.
+        facts: with `name`, `recipe` (its name, seed and steps), `metrics` (numbers by name), `drop`, `size_bytes`,
+            `holds`, `sha256` and `provenance`.
         files: the artifact and the report.
 
     Raises:
         MissingExtraError: it is set, and mlflow isn't installed.
+        ConfigError: MLflow can't log it there.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
@@ -81,11 +85,22 @@ def track_in_mlflow(facts: Mapping[str, Any], files: Sequence[Path]) -> bool:
         import mlflow  # type: ignore[import-not-found, unused-ignore]  # ships no types, and is an extra
     except ImportError as error:
         raise MissingExtraError("mlflow", "mlflow") from error
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment("edgeloop")
-    with mlflow.start_run(run_name=str(facts["name"])):
-        mlflow.log_params({"recipe": facts["recipe"]["name"], "seed": facts["recipe"]["seed"]})
-        mlflow.log_metrics({name.replace(".", "_"): float(v) for name, v in facts["metrics"].items()})
-        for file in files:
-            mlflow.log_artifact(str(file))
+    recipe = facts["recipe"]
+    numbers = {**facts["metrics"], "drop": facts["drop"], "size_bytes": facts["size_bytes"]}
+    try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "edgeloop"))
+        with mlflow.start_run(run_name=str(facts["name"])):
+            mlflow.log_params({"recipe": recipe["name"], "seed": recipe["seed"], **params_of(recipe["steps"])})
+            mlflow.log_metrics({name.replace(".", "_"): float(v) for name, v in numbers.items() if v is not None})
+            mlflow.set_tags({"holds": facts["holds"], "sha256": facts["sha256"], **facts["provenance"]})
+            for file in files:
+                mlflow.log_artifact(str(file))
+    except (mlflow.exceptions.MlflowException, ImportError) as error:  # a store may need a package of its own
+        raise ConfigError(f"MLFLOW_TRACKING_URI={uri}: not logged: {error}") from error
     return True
+
+
+def params_of(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A recipe's options by step and name, so that MLflow can compare runs by them: `prune.ratio`."""
+    return {f"{s['step']}.{name}": value for s in steps for name, value in s.items() if name != "step"}

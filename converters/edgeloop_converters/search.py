@@ -4,6 +4,7 @@
 latency is missed: channels are pruned. A pruned model's size and latency don't depend on its weights, so untrained ones
 show within seconds which share of channels must go; only the smallest share that is enough is trained, briefly in
 several ways, and then the best ways for as long as the time allows (successive halving: Jamieson and Talwalkar, 2016).
+4. Where that didn't reach it and time is left: other shares, rates and numbers of epochs, chosen by Optuna's TPE.
 
 The first rung on which something holds every budget is the last, and the smallest on it is the result.
 """
@@ -19,8 +20,10 @@ import numpy as np
 from edgeloop.errors import ModelError
 from edgeloop_converters.attempts import Attempts, Tell
 from edgeloop_converters.candidates import Candidate, best_of, nearest_of, pareto_front
-from edgeloop_converters.recipes import CATALOGUE, Compile, Distil, Prune, QuantizationAware, Recipe
+from edgeloop_converters.recipes import CATALOGUE, Distil, Prune, Recipe
 from edgeloop_converters.recipes.steps import Augmentation
+from edgeloop_converters.rungs import MOST_EPOCHS, ROUND_TO, START_S, qat_recipe, shape_only, trained, ways_to_train
+from edgeloop_converters.sampling import sample
 from edgeloop_converters.targets import Target, check_ops, suits
 
 __all__ = ["Found", "search"]
@@ -29,10 +32,8 @@ COMPILE_ONLY = ("int8", "int8-litert", "int8-litert-compact", "dynamic-int8", "f
 GENTLER = ("int8-litert-least-error", "int8-equalize-correct-bias", "int16x8")
 RATIOS = (0.25, 0.5, 0.75)
 FINER = (0.125, 0.0625)
-ROUND_TO = (8, 4)  # kernels work on 8 channels at once, 12 take as long as 16; but 12 are smaller
 BITS = {"float32": 32, "float16": 16, "weight_only_int4": 4, "dynamic_int4": 4}
-START_S = 6.0  # a trial's start: TensorFlow, the model, the compilation
-SHORT_EPOCHS, MOST_EPOCHS, QAT_EPOCHS = 2, 30, 3
+SHORT_EPOCHS = 2
 SHARE_OF_TIME = 0.85
 
 
@@ -84,7 +85,7 @@ def search(attempts: Attempts, *, target: Target | None, time_limit_s: float, te
         tell("rung 2: size and latency hold, the drop doesn't: gentler rounding")
         gentler = [CATALOGUE[name].recipe for name in GENTLER]
         if attempts.prepared.train.y is not None:
-            gentler.append(Recipe("int8-qat", (QuantizationAware(epochs=QAT_EPOCHS), Compile(scheme="int8"))))
+            gentler.append(qat_recipe())
         attempts.run(affordable(attempts, gentler, target, skipped))
     if best_of(attempts.candidates) is None and least_missed(attempts) & {"max_size_bytes", "max_latency_us"}:
         if isinstance(attempts.prepared.model, bytes):
@@ -136,7 +137,8 @@ def prune_rung(attempts: Attempts, deadline: float, tell: Tell, skipped: list[st
         return
     x = attempts.prepared.x_eval
     image = isinstance(x, np.ndarray) and x.ndim == 4  # (n, h, w, c)
-    ways = ways_to_train("flip_shift" if image else "none")
+    augment: Augmentation = "flip_shift" if image else "none"
+    ways = ways_to_train(augment)
     tell(
         f"rung 3: {prune.ratio:.1%} of the channels go; {len(ways)} ways to train the rest, {SHORT_EPOCHS} epochs each"
     )
@@ -149,9 +151,11 @@ def prune_rung(attempts: Attempts, deadline: float, tell: Tell, skipped: list[st
     if epochs <= SHORT_EPOCHS:
         skipped.append(f"longer training: the time is up (an epoch takes {epoch_s:.0f} s)")
         return
-    chosen = [s for c in ranked[: max(1, attempts.limits.workers)] for s in c.recipe.steps if isinstance(s, Distil)]
+    chosen = [s for c in ranked[: attempts.limits.executor.slots] for s in c.recipe.steps if isinstance(s, Distil)]
     tell(f"rung 3: the best {len(chosen)} for {epochs} epochs, as the time allows")
-    attempts.run([trained(prune, way, epochs) for way in chosen])
+    if best_of(attempts.run([trained(prune, way, epochs) for way in chosen])) is None:
+        tell("rung 4: other shares, rates and numbers of epochs")
+        sample(attempts, augment=augment, epoch_s=epoch_s, deadline=deadline, skipped=skipped)
 
 
 def least_pruning(attempts: Attempts) -> Prune | None:
@@ -173,26 +177,3 @@ def least_pruning(attempts: Attempts) -> Prune | None:
         finer = [Prune(ratio=least.ratio - step, round_to=n) for n in ROUND_TO]
         least = first_that_holds(finer) or least
     return least
-
-
-def shape_only(prune: Prune) -> Recipe:
-    """A pruned model without any training: its size and latency are already those of the trained one."""
-    return Recipe(f"{name_of(prune)}-int8 (untrained)", (prune, Compile(scheme="int8")))
-
-
-def name_of(prune: Prune) -> str:
-    """A pruning step as a part of a recipe's name."""
-    share = prune.ratio * 100 if isinstance(prune.ratio, float) else 0.0
-    return f"prune-{share:g}" + (f"-by-{prune.round_to}" if prune.round_to != ROUND_TO[0] else "")
-
-
-def ways_to_train(augment: Augmentation) -> tuple[Distil, ...]:
-    """Distillation from the original, brisk and brisker: a pruned network has far to go, and little time."""
-    return tuple(Distil(epochs=1, learning_rate=rate, augment=augment) for rate in (5e-3, 1e-2))
-
-
-def trained(prune: Prune, way: Distil, epochs: int) -> Recipe:
-    """The recipe that prunes, trains in this way, and compiles."""
-    distil = Distil(epochs=epochs, learning_rate=way.learning_rate, augment=way.augment)
-    name = f"{name_of(prune)}-distil-{epochs}-{way.learning_rate:g}-int8"
-    return Recipe(name, (prune, distil, Compile(scheme="int8")))

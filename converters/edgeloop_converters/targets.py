@@ -92,8 +92,9 @@ def find_target(name: str) -> Target:
 
 
 def suits(target: Target | None, recipe: Recipe) -> bool:
-    """Whether the target runs what a recipe compiles."""
-    return target is None or target.schemes is None or recipe.compile.scheme in target.schemes
+    """Whether the target runs what a recipe compiles, the layers with a scheme of their own included."""
+    schemes = {recipe.compile.scheme, *recipe.compile.overrides.values()}
+    return target is None or target.schemes is None or schemes <= set(target.schemes)
 
 
 def check_ops(target: Target, model: bytes) -> tuple[Finding, ...]:

@@ -15,7 +15,6 @@ from edgeloop_converters.attempts import Limits
 from edgeloop_converters.conversion import Converted, try_convert
 from edgeloop_converters.explaining import explain
 from edgeloop_converters.facts import facts_of
-from edgeloop_converters.mending import with_float_layers
 from edgeloop_converters.packaging import Label
 from edgeloop_converters.prepare import prepare, read_drop, scores_of
 from edgeloop_converters.proof import Drop, find_metric, predicted_classes
@@ -151,33 +150,6 @@ def test_a_target_without_an_operator_of_the_model_is_refused_before_anything_is
     with pytest.raises(ModelError, match="edgetpu has no ELU"):
         try_convert(ready, Label("d"), target=TARGETS["edgetpu"], limits=HERE, tell=told.append)
     assert told == []
-
-
-def test_a_missed_drop_sends_the_worst_layers_back_to_float(digit_task) -> None:
-    # A dense layer that squeezes one large and many small inputs through one int8 range loses the small ones.
-    import keras
-
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 8)).astype("float32")
-    x[:, 0] *= 300
-    y = (x[:, 1:5].sum(axis=1) > 0).astype("int64")
-    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(2, activation="softmax")])
-    weights = np.zeros((8, 2), "float32")
-    weights[1:5] = [[-2, 2]]
-    model.set_weights([weights, np.zeros(2, "float32")])
-    ready = prepare(model, Dataset(x[:200], y[:200]), Dataset(x[200:], y[200:]), seed=0)
-    told: list[str] = []
-    found = try_convert(ready, Label("d"), max_drop=Drop(0.02, relative=False), recipe="int8-litert", tell=told.append)
-    assert found.candidates[0].comparison.drop > 0.02
-    assert any("back to float32" in line for line in told)
-    assert found.drop < found.candidates[0].comparison.drop or not found.verdict.holds
-    assert found.diagnosis is not None
-
-
-def test_layers_are_put_back_by_their_exact_names() -> None:
-    recipe = with_float_layers(find_recipe("int8"), ("net/c1;net/c1/Relu", "a.b"))
-    assert recipe.compile.tool == "litert-quantizer"
-    assert list(recipe.compile.overrides) == [r"net/c1;net/c1/Relu;", r"a\.b;"]
 
 
 def test_a_regression_is_judged_by_its_own_metric() -> None:

@@ -154,7 +154,7 @@ def activation_findings(asked: QuantizationWanted, facts: ModelFacts) -> list[Fi
     if not asked.scheme.static:
         return found
     ends = {*facts.inputs, *facts.outputs}
-    wrong = [facts.tensors[i] for i in sorted(ends) if facts.tensors[i].dtype != asked.scheme.activations]
+    wrong = [facts.tensors[i] for i in sorted(ends) if facts.tensors[i].dtype not in end_dtypes(asked, facts, i)]
     if wrong:
         found.append(
             Finding(
@@ -194,6 +194,13 @@ def activation_findings(asked: QuantizationWanted, facts: ModelFacts) -> list[Fi
                 )
             )
     return found
+
+
+def end_dtypes(asked: QuantizationWanted, facts: ModelFacts, tensor: int) -> set[str]:
+    """What an input or output may be: what was asked for the model, or for the layers that read or write it."""
+    layers = [op for op in facts.ops if tensor in (*op.inputs, *op.outputs) and op.name not in BETWEEN]
+    schemes = (asked.scheme, *(asked.of(layer_name(op, facts)) for op in layers))
+    return {scheme.activations or "float32" for scheme in schemes}
 
 
 def delegation_findings(asked: QuantizationWanted, facts: ModelFacts, delegation: Delegation) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgeloop.errors import ConfigError, ModelError
@@ -46,7 +46,7 @@ def quantize(
     Args:
         model: a float `.tflite` file, of any age; int8 weights of a dynamic-range file are turned back first.
         wanted: the scheme, and others for layers that a pattern matches: `Scheme.FLOAT` keeps them as they
-            are.
+            are. An input that only such layers read, and an output that one writes, goes with them.
         calibration: samples `(n, *input_shape[1:])`, float32, real-valued; for static schemes. A few hundred
             that look like what the device will see.
         ranges: how the ranges of activations are chosen from them; see `activation_ranges`.
@@ -61,7 +61,7 @@ def quantize(
     restored = restore_float(mended.model)
     facts = describe(restored.model)
     check_overrides(facts, wanted)
-    recipe = recipe_for(wanted)
+    recipe = recipe_for(with_inputs(facts, wanted))
     measured = None
     if recipe.need_calibration():
         if calibration is None:
@@ -90,6 +90,20 @@ def check_overrides(facts: ModelFacts, wanted: QuantizationWanted) -> None:
             raise ConfigError(f"the override {pattern!r} matches no layer; the layers are {weighted}")
 
 
+def with_inputs(facts: ModelFacts, wanted: QuantizationWanted) -> QuantizationWanted:
+    """The same with an override for each of the model's inputs whose readers all want another scheme than the rest.
+
+    `litert-quantizer` takes an input for an operator of its own: without a rule it would squeeze into int8 what a
+    float layer then reads.
+    """
+    found = list(wanted.overrides)
+    for tensor in facts.inputs:
+        schemes = {wanted.of(layer_name(op, facts)) for op in facts.ops if tensor in op.inputs}
+        if len(schemes) == 1 and (scheme := schemes.pop()) is not wanted.scheme:
+            found.append((re.escape(f"{facts.name(tensor)};"), scheme))
+    return replace(wanted, overrides=tuple(found))
+
+
 def recipe_for(wanted: QuantizationWanted) -> Any:
     """A `RecipeManager` with the rules for the scheme and for each override."""
     from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
@@ -97,6 +111,12 @@ def recipe_for(wanted: QuantizationWanted) -> Any:
 
     manager = RecipeManager()
     for pattern, scheme in ((".*", wanted.scheme), *wanted.overrides):
+        if pattern != ".*" and not scheme.static and scheme is not Scheme.FLOAT:
+            # Operators that the scheme has no rule for would keep the one before: integer among float neighbours.
+            # The empty group makes it another pattern: of two rules for the same one the first would be lost.
+            add_rule(
+                manager, f"{pattern}(?:)", TFLOperationName.ALL_SUPPORTED, Scheme.FLOAT, QuantGranularity.CHANNELWISE
+            )
         add_rule(manager, pattern, TFLOperationName.ALL_SUPPORTED, scheme, QuantGranularity.CHANNELWISE)
         if wanted.dense_scales == "tensor" and scheme.weights in {"int8", "int4"}:
             add_rule(manager, pattern, TFLOperationName.FULLY_CONNECTED, scheme, QuantGranularity.TENSORWISE)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -95,7 +95,7 @@ class Bench:
             model.save(folder / "model.keras")
         for name, values in (("calibration", calibration), ("x", x), ("evaluation", evaluation), ("y", y)):
             for part, array in _named(name, values).items():
-                np.save(folder / f"{part}.npy", array)
+                save_array(folder / f"{part}.npy", array)
                 digest.update(f"{part}{array.shape}{array.dtype}".encode())
                 digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b"")
         self.sha256 = digest.hexdigest()
@@ -150,6 +150,16 @@ def versions() -> tuple[str, ...]:
         except PackageNotFoundError:  # not installed, but in a source tree
             found.append(f"{name} unknown")
     return tuple(found)
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """`np.save`, whose error on a full disk has no errno: it writes past Python's file where it can see one."""
+
+    class Sink(NamedTuple):
+        write: Callable[[bytes], int]
+
+    with path.open("wb") as file:
+        np.lib.format.write_array(Sink(file.write), np.asanyarray(array))
 
 
 def _named(name: str, values: Any) -> dict[str, NDArray[Any]]:

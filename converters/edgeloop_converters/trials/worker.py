@@ -6,6 +6,7 @@ kernel must not take the search along.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -13,24 +14,32 @@ import time
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from edgeloop.errors import EdgeloopError
 from edgeloop_converters.evaluate import evaluate_file
 from edgeloop_converters.quiet import quiet_tensorflow
 from edgeloop_converters.recipes import RecipeData, apply_recipe
-from edgeloop_converters.trials.trial import Trial, Trialled, read_bench
+from edgeloop_converters.trials.trial import Trial, Trialled, read_bench, save_array
 
 __all__ = ["do_trial", "main"]
 
 
 def main(job: str, out: str) -> int:
-    """Do the trial of the file `job` and write `result.json`, `model.tflite` and `output-I.npy` into `out`."""
+    """Do the trial of the file `job` and write `result.json`, `model.tflite` and `output-I.npy` into `out`.
+
+    The exit code is 0, a refusal by the recipe included; `ENOSPC` for a full disk; or Python's 1 for what was not
+    foreseen.
+    """
     threading.Thread(target=_die_with_parent, daemon=True).start()
     trial = msgspec.json.decode(Path(job).read_bytes(), type=Trial)
     _make_deterministic(trial.seed)
-    result = do_trial(trial, Path(out))
-    (Path(out) / "result.json").write_bytes(msgspec.json.encode(result))
+    try:
+        result = do_trial(trial, Path(out))
+        (Path(out) / "result.json").write_bytes(msgspec.json.encode(result))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return errno.ENOSPC
+        raise
     return 0
 
 
@@ -52,7 +61,7 @@ def do_trial(trial: Trial, out: Path) -> Trialled:
     except EdgeloopError as error:
         return made(error=f"{type(error).__name__}: {error}")
     for index, values in enumerate(outputs):
-        np.save(out / f"output-{index}.npy", values)
+        save_array(out / f"output-{index}.npy", values)
     return made(notes=applied.notes, evaluation=evaluation)
 
 
