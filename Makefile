@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALLED_BY := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: help demo test test-all test-pi check format constraints system-packages clean
+.PHONY: help demo test test-all test-pi check firmware fuzz format constraints system-packages clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -35,6 +35,13 @@ check: .venv/.dev  ## lint, format and strict types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+firmware:  ## the firmware for all boards, and as a process: firmware_bridge/firmware/build
+	$(MAKE) -C firmware_bridge/firmware
+
+fuzz:  ## a minute of libFuzzer at the firmware's parser
+	@scripts/system_packages.sh clang
+	$(MAKE) -C firmware_bridge/firmware fuzz
+
 format: .venv/.dev  ## mend what can be mended by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -44,10 +51,11 @@ constraints:  ## pin the newest versions: needs python3.10 and python3.11
 	mv constraints.new constraints.txt
 
 system-packages:
-	@scripts/system_packages.sh mosquitto chromium unzip gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm openssh-server
+	@scripts/system_packages.sh mosquitto chromium unzip gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+		openssh-server cppcheck
 
 clean:  ## all that was made here, .venv too
-	rm -rf .venv build dist out .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf firmware_bridge/firmware/build .venv build dist out .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
 
 .venv/.made:

@@ -15,18 +15,10 @@ import pytest
 from edgeloop_converters.to_c import CSource, compile_to_c
 
 HERE = Path(__file__).parent
-CROSS = "arm-none-eabi-gcc"
 BOARDS = {"cortex-m3": ("mps2-an385", 10), "cortex-m4": ("mps2-an386", 100)}  # QEMU's machine, inputs
 # What the compiler calls by itself on a core without a wide multiplier or divider, and the C library's moves.
 ALLOWED_SYMBOLS = re.compile(r"mem(cpy|move|set)|__aeabi_\w+")
 ALL = ["ad01", "kws", *(pytest.param(name, marks=pytest.mark.tf) for name in ("residual", "mobile"))]
-
-
-@pytest.fixture(scope="session")
-def cross() -> str:
-    if shutil.which(CROSS) is None:
-        pytest.skip(f"no {CROSS} on this machine (Debian: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi)")
-    return CROSS
 
 
 def write(folder: Path, model: bytes) -> CSource:
