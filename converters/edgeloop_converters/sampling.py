@@ -1,7 +1,7 @@
 """Shares, rates and numbers of epochs by Optuna's TPE, with the cheap proxy first: what is too large isn't trained.
 
-TPE: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", 2011. Why it stands behind the ladder and not
-in its place: docs/decisions.md, with the figures of `benchmarks/suites/converters/strategies.py`.
+TPE: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", 2011. How it compares
+with the ladder that it follows: docs/decisions.md, with the figures of `benchmarks/suites/converters/strategies.py`.
 """
 
 from __future__ import annotations
