@@ -40,6 +40,7 @@ PUBLIC = [
     "Profile",
     "Profiler",
     "Runtime",
+    "RuntimePool",
     "SourceItem",
     "fit_baseline",
     "pack_artifact",

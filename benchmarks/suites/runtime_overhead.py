@@ -1,4 +1,4 @@
-"""What `Runtime` costs over a hand-written loop on the same interpreter, with its ring on.
+"""What `Runtime` costs over a hand-written loop on the same interpreter, with everything switched on.
 
     python benchmarks/suites/runtime_overhead.py [--models FOLDER] [--seconds S] [--calls N] [--json]
 
@@ -7,13 +7,16 @@ table names a call, and what it includes; all calls of one model are measured in
 each extra is taken within a round, against the row "bare":
 
 - bare: `set_tensor`, `invoke`, `get_tensor`, on stored values that already have their batch axis.
-- unwrapped: the same, on the methods inside of the interpreter's Python class.
+- bare, quantized: the same from float32 values, which numpy quantizes as LiteRT's documentation does. What `run
+  float32` does too, so that is the row to hold it against.
+- in place: bare, but written to and read from the interpreter's own memory, as `Runtime` does it.
 - run_stored: `Runtime.run_stored` of the same array: check, invoke, copies of input and output into the ring, clock.
-- run …: `Runtime.run` of what a sensor gives, encoding included. What was seen is taken off the path: see `take_seen`.
+- run …: `Runtime.run` of what a sensor gives, encoding included.
 - …, taken: also `take_seen`, whenever the ring is half full, within the timed call.
 
-Then a million calls of `run_stored` (with `take_seen` when half full): how the resident memory grows. Then, in fresh
-processes: what importing edgeloop's runtime takes over importing the interpreter, and what memory it takes over it.
+Then, for loops in turns, with a baseline, statistics, profile and sampler as the agent has them: what a call takes
+while what was seen is observed twice a second, between calls as the agent does it or on a thread of its own; and the
+processor time of it all, by call. Then a million calls of `run_stored`: how the resident memory grows.
 """
 
 from __future__ import annotations
@@ -22,11 +25,10 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
-import sys
-import tempfile
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +36,50 @@ import msgspec
 import numpy as np
 
 from edgeloop.artifact import pack_artifact
-from edgeloop.backends import InterpreterBackend, open_backend
+from edgeloop.backends import open_backend
+from edgeloop.baseline import Baseline, fit_baseline
+from edgeloop.config import AgentConfig
 from edgeloop.latency import Rounds, ratio, sample_rounds, summarize
 from edgeloop.machine import describe_machine
 from edgeloop.manifest import Manifest, ModelFile, utc_now
+from edgeloop.observer import Observer
 from edgeloop.order import median_interval
 from edgeloop.preprocessing import Scale, Step
 from edgeloop.quantization import dequantize
 from edgeloop.runtime import Runtime
+from edgeloop.stats import StatsCollector
 
 REPO = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("EDGELOOP_SHARED", REPO.parent / "shared"))
 MODELS = ("ad01_int8", "ad01_float32", "kws_int8")
-FRESH_RUNS = 15
+OBSERVE_S = 0.5  # as the agent does
 
 Call = Callable[[], object]
 
 
-def runtime_of(model: bytes, steps: tuple[Step, ...] = ()) -> Runtime:
+def bare_call(model: bytes, x: Any, scale: float | None = None, zero_point: int = 0) -> Call:
+    """The hand-written call on `x`: as it is stored, or where a scale is given real values, quantized at each call."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    index_in, index_out = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+
+    def bare() -> object:
+        set_tensor(index_in, x)
+        invoke()
+        return get_tensor(index_out)
+
+    def bare_quantized() -> object:
+        set_tensor(index_in, np.clip(np.round(x / scale) + zero_point, -128, 127).astype(np.int8))
+        invoke()
+        return get_tensor(index_out)
+
+    return bare if scale is None else bare_quantized
+
+
+def runtime_of(model: bytes, steps: tuple[Step, ...] = (), baseline: Baseline | None = None) -> Runtime:
     backend = open_backend(model)
     manifest = Manifest(
         name="bench",
@@ -62,13 +90,13 @@ def runtime_of(model: bytes, steps: tuple[Step, ...] = ()) -> Runtime:
         outputs=backend.outputs,
         task="regression",
         preprocessing=steps,
+        baseline=baseline,
     )
     return Runtime(pack_artifact(model, manifest))
 
 
 def calls_of(model: bytes, seed: int) -> dict[str, Call]:
     backend = open_backend(model)
-    assert isinstance(backend, InterpreterBackend)
     spec = backend.inputs[0]
     rng, shape = np.random.default_rng(seed), (1, *spec.shape[1:])
     if spec.scale is None:
@@ -81,17 +109,13 @@ def calls_of(model: bytes, seed: int) -> dict[str, Call]:
     plain = runtime_of(model)
     taken = runtime_of(model)
 
-    from ai_edge_litert.interpreter import Interpreter
+    as_bytes, target = stored.tobytes(), backend.memory.reshape(-1).view(np.uint8).data
+    invoke_memory, read = backend.invoke_memory, backend.read
 
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
-    index_in, index_out = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
-
-    def bare() -> object:
-        set_tensor(index_in, stored)
-        invoke()
-        return get_tensor(index_out)
+    def in_place() -> object:
+        target[:] = as_bytes
+        invoke_memory()
+        return read()
 
     def run_taken() -> object:
         prediction = taken.run_stored(stored)
@@ -100,14 +124,15 @@ def calls_of(model: bytes, seed: int) -> dict[str, Call]:
         return prediction
 
     calls: dict[str, Call] = {
-        "bare": bare,
-        "unwrapped": lambda: backend.invoke_one(stored),
+        "bare": bare_call(model, stored),
+        "in place": in_place,
         "run_stored": lambda: plain.run_stored(stored),
         "run_stored, taken": run_taken,
         "run float32": lambda: plain.run(sample),
         "run float32, .output": lambda: plain.run(sample).output,
     }
     if spec.scale is not None:
+        calls["bare, quantized"] = bare_call(model, real, spec.scale, spec.zero_point or 0)
         as_stored = runtime_of(model, (Scale(spec.scale, -spec.scale * (spec.zero_point or 0)),))
         half = runtime_of(model, (Scale(spec.scale / 2, -spec.scale * (spec.zero_point or 0)),))
         flipped = runtime_of(model, (Scale(spec.scale, -spec.scale * (128 + (spec.zero_point or 0))),))
@@ -171,50 +196,89 @@ def memory_growth(model: bytes, calls: int) -> dict[str, Any]:
     return {"calls": calls, "growth_bytes": points[-1], "most_bytes": max(points), "s": time.perf_counter() - start_s}
 
 
-FRESH = {
-    "interpreter": "import numpy, ai_edge_litert.interpreter",
-    "edgeloop": "import numpy, ai_edge_litert.interpreter, edgeloop",
-    "runtime": "import numpy, ai_edge_litert.interpreter, edgeloop.runtime",
-    "bare loop": """
-from ai_edge_litert.interpreter import Interpreter
-import numpy as np
-i = Interpreter(model_path=PATH, num_threads=1); i.allocate_tensors()
-a = i.get_input_details()[0]; x = np.zeros(a["shape"], a["dtype"]); b = i.get_output_details()[0]["index"]
-for _ in range(5000):
-    i.set_tensor(a["index"], x); i.invoke(); i.get_tensor(b)
-""",
-    "Runtime loop": """
-from edgeloop.runtime import Runtime
-import numpy as np
-r = Runtime(PATH); a = r.manifest.inputs[0]; x = np.zeros((1, *a.shape[1:]), a.dtype)
-for _ in range(5000):
-    r.run_stored(x)
-r.take_seen()
-""",
-}
-MEASURED = """
-import time, os
-start = time.perf_counter()
-{code}
-taken = time.perf_counter() - start
-pages = int(open("/proc/self/statm").read().split()[1])
-print(taken * 1e3, pages * os.sysconf("SC_PAGE_SIZE"))
-"""
-
-
-def fresh(artifact: Path, model: Path) -> dict[str, dict[str, float]]:
-    """By name: the median milliseconds and resident bytes of processes that run the code of `FRESH`, in turns."""
-    found: dict[str, list[list[float]]] = {name: [] for name in FRESH}
-    for _ in range(FRESH_RUNS):
-        for name, code in FRESH.items():
-            path = artifact if name == "Runtime loop" else model
-            program = MEASURED.format(code=code.replace("PATH", repr(str(path))))
-            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-            found[name].append([float(word) for word in done.stdout.split()])
-    return {
-        name: {"median_ms": float(ms), "median_bytes": float(size)}
-        for name, (ms, size) in ((name, np.median(runs, axis=0)) for name, runs in found.items())
+def observed(model: bytes, seconds: float, seed: int) -> list[dict[str, Any]]:
+    """By the way of observing: a call's median and 99th percentile, and the processor time of a call with all of it."""
+    rng = np.random.default_rng(seed)
+    spec = open_backend(model).inputs[0]
+    x = rng.integers(-128, 128, (1, *spec.shape[1:])).astype(np.int8)
+    training = dequantize(spec, rng.integers(-128, 128, (500, *spec.shape[1:])).astype(np.int8))
+    baseline = fit_baseline(training, None, summary="columns", bins=20)
+    ways = {
+        "bare": Way(model, None, x),
+        "run_stored, nothing taken": Way(model, None, x, runs=True),
+        "observed between calls": Way(model, baseline, x, runs=True, observes=True),
+        "observed on a thread": Way(model, baseline, x, runs=True, observes=True, threaded=True),
     }
+    for _ in range(max(3, round(seconds))):
+        for way in ways.values():
+            way.turn(1.2)
+    return [{"way": name, **way.found()} for name, way in ways.items()]
+
+
+class Way:
+    """One way of observing, and what its calls have taken."""
+
+    def __init__(
+        self,
+        model: bytes,
+        baseline: Baseline | None,
+        x: Any,
+        *,
+        runs: bool = False,
+        observes: bool = False,
+        threaded: bool = False,
+    ) -> None:
+        self.observes, self.threaded = observes, threaded
+        self.runtime = runtime_of(model, baseline=baseline)
+        source = {"kind": "arrays", "path": "x.npy"}
+        fields = {"device": "bench", "directory": "", "broker": "mqtt://h", "trusted_keys": ["k"], "source": source}
+        config = msgspec.convert(fields, AgentConfig)
+        self.observer = Observer(config, self.runtime.manifest, np.random.default_rng(0))
+        self.collector = StatsCollector("bench", 1, monotonic_s=time.monotonic())
+        self.call = partial(self.runtime.run_stored, x) if runs else bare_call(model, x)
+        self.times: list[Any] = []
+        self.calls = self.cpu_ns = self.rows = 0
+
+    def observe(self) -> None:
+        seen = self.runtime.take_seen()
+        self.rows += len(seen)
+        self.collector.observe(seen)
+        self.observer.observe(seen, now_s=time.time(), monotonic_s=time.monotonic())
+
+    def turn(self, seconds: float) -> None:
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(OBSERVE_S):
+                self.observe()
+
+        thread = threading.Thread(target=watch)
+        clock, call, times = time.perf_counter_ns, self.call, []
+        cpu = time.process_time_ns()
+        if self.threaded:
+            thread.start()
+        end, next_look = clock() + seconds * 1e9, clock() + OBSERVE_S * 1e9
+        while (start := clock()) < end:
+            call()
+            times.append(clock() - start)
+            if self.observes and not self.threaded and start > next_look:
+                self.observe()
+                next_look = clock() + OBSERVE_S * 1e9
+        stop.set()
+        if self.threaded:
+            thread.join()
+        self.cpu_ns += time.process_time_ns() - cpu
+        self.calls += len(times)
+        self.times.append(np.array(times))
+
+    def found(self) -> dict[str, Any]:
+        return {
+            "median_us": float(np.median([np.median(t) for t in self.times])) / 1e3,
+            "p99_us": float(np.percentile(np.concatenate(self.times), 99)) / 1e3,
+            "cpu_us": self.cpu_ns / self.calls / 1e3,
+            "calls": self.calls,
+            "observed": self.rows,
+        }
 
 
 def show(models: dict[str, list[dict[str, Any]]]) -> None:
@@ -245,30 +309,22 @@ def main() -> None:
         calls = calls_of((args.models / f"{name}.tflite").read_bytes(), seed=0)
         found[name] = rows_of(sample_rounds(calls, min_time_s=args.seconds, min_runs=1000, warmup=200))
     model = args.models / f"{MODELS[0]}.tflite"
+    watched = observed(model.read_bytes(), args.seconds, seed=0)
     growth = memory_growth(model.read_bytes(), args.calls)
-    with tempfile.TemporaryDirectory() as folder:
-        artifact = Path(folder) / "bench.tflite"
-        artifact.write_bytes(runtime_of(model.read_bytes()).artifact.to_bytes())
-        processes = fresh(artifact, model)
     if args.json:
         machine = msgspec.to_builtins(describe_machine())
-        print(json.dumps({"machine": machine, "models": found, "growth": growth, "processes": processes}, indent=2))
+        print(json.dumps({"machine": machine, "models": found, "growth": growth, "observed": watched}, indent=2))
         return
     show(found)
     print(
         f"\n{growth['calls']:,} calls: resident memory {growth['growth_bytes'] / 1e6:+.2f} MB, "
         f"at most {growth['most_bytes'] / 1e6:+.2f} MB"
     )
-    ms = {name: each["median_ms"] for name, each in processes.items()}
-    size = {name: each["median_bytes"] / 1e6 for name, each in processes.items()}
-    print(
-        f"import edgeloop: {ms['edgeloop'] - ms['interpreter']:+.1f} ms, edgeloop.runtime: "
-        f"{ms['runtime'] - ms['interpreter']:+.1f} ms, over {ms['interpreter']:.1f} ms of numpy and the interpreter"
-    )
-    print(
-        f"memory of a process in a loop: {size['Runtime loop'] - size['bare loop']:+.1f} MB over "
-        f"{size['bare loop']:.1f} MB"
-    )
+    heads = f"{'median µs':>12}{'p99 µs':>10}{'processor µs':>14}{'calls':>12}{'observed':>10}"
+    print(f"\n{MODELS[0] + ', observed':38}{heads}")
+    for w in watched:
+        took = f"{w['median_us']:12.2f}{w['p99_us']:10.2f}{w['cpu_us']:14.2f}"
+        print(f"  {w['way']:36}{took}{w['calls']:12,}{w['observed']:10,}")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from edgeloop_bench.machine import describe_machine
 from runtime_overhead import SHARED, runtime_of
 
 from edgeloop.latency import Rounds, ratio, summarize
+from edgeloop.machine import describe_machine
 from edgeloop.order import median_interval
 from edgeloop.ring import Seen
 from edgeloop.runtime import Runtime

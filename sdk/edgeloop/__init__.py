@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeloop.baseline import Baseline, fit_baseline
     from edgeloop.manifest import Manifest
     from edgeloop.outbox import Outbox
+    from edgeloop.pool import RuntimePool
     from edgeloop.profile import Profile, Profiler
     from edgeloop.runtime import Prediction, Runtime
     from edgeloop.sources import SourceItem
@@ -31,6 +32,7 @@ __all__ = [
     "Profile",
     "Profiler",
     "Runtime",
+    "RuntimePool",
     "SourceItem",
     "fit_baseline",
     "pack_artifact",
@@ -54,6 +56,7 @@ _HOMES = {
     "Profiler": "profile",
     "Prediction": "runtime",
     "Runtime": "runtime",
+    "RuntimePool": "pool",
 }
 
 

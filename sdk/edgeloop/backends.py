@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeloop.delegates import Placement, load_delegate
 from edgeloop.errors import ConfigError, MissingExtraError, ModelError
 from edgeloop.manifest import TensorSpec
+from edgeloop.placement import keeps_its_memory, ops_of, outside_of_delegates
 
 __all__ = ["BACKENDS", "Backend", "BackendName", "Kernels", "available_backends", "open_backend"]
+
+log = logging.getLogger(__name__)
 
 BackendName: TypeAlias = Literal["litert", "tflite-runtime", "tensorflow"]
 Kernels: TypeAlias = Literal["default", "reference"]
@@ -24,6 +29,9 @@ BACKENDS: dict[BackendName, tuple[str, str]] = {
     "tensorflow": ("tensorflow", "tensorflow"),
 }
 """By preference: the package to look for, and the module that has `Interpreter`."""
+
+
+_Short: TypeAlias = tuple[NDArray[Any], Callable[[], object], Callable[[], bytes]]
 
 
 class Backend(Protocol):
@@ -51,8 +59,24 @@ class Backend(Protocol):
         """
         ...
 
-    def invoke_one(self, x: NDArray[Any]) -> NDArray[Any]:
-        """`invoke` of a model that has one input and one output."""
+    @property
+    def memory(self) -> NDArray[Any]:
+        """Where `invoke_memory` finds its input: of the first input's shape, batch axis included, in C order."""
+        ...
+
+    @property
+    def invoke_memory(self) -> Callable[[], object]:
+        """Runs a model of one input and one output once, on what is in `memory`."""
+        ...
+
+    @property
+    def read(self) -> Callable[[], bytes]:
+        """Gives what `invoke_memory` has put out: the output's bytes in C order."""
+        ...
+
+    @property
+    def placement(self) -> Placement:
+        """Which delegate runs it, and what runs outside of one."""
         ...
 
     def batched(self, rows: int) -> Backend | None:
@@ -63,7 +87,15 @@ class Backend(Protocol):
 class InterpreterBackend:
     """The three interpreters have one and the same Python face; this is the adapter to it."""
 
-    def __init__(self, name: str, load: Callable[[], Any], rows: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Any],
+        rows: int | None = None,
+        *,
+        delegate: str | None = None,
+        fallback: str | None = None,
+    ) -> None:
         """Load the model, for `rows` samples a call where that is given. Raises what the interpreter raises."""
         self.name = name
         self._load = load
@@ -78,8 +110,12 @@ class InterpreterBackend:
         self.outputs = tuple(_spec(d, names) for d in outputs)
         self._input_indices = [d["index"] for d in inputs]
         self._output_indices = [d["index"] for d in outputs]
-        self._input, self._output = self._input_indices[0], self._output_indices[0]
         self._set, self._invoke, self._get = _calls(interpreter)
+        ops = ops_of(interpreter)
+        outside = outside_of_delegates(ops)
+        self.placement = Placement(delegate, fallback, outside, sum(op.name != "DELEGATE" for op in ops))
+        stays = delegate is None and keeps_its_memory(ops, self._input_indices)
+        self.memory, self.invoke_memory, self.read = (self._in_place() if stays else None) or self._copying(inputs[0])
 
     def invoke(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """See `Backend.invoke`."""
@@ -88,11 +124,28 @@ class InterpreterBackend:
         self._invoke()
         return [self._get(index, 0) for index in self._output_indices]
 
-    def invoke_one(self, x: NDArray[Any]) -> NDArray[Any]:
-        """See `Backend.invoke_one`."""
-        self._set(self._input, x)
-        self._invoke()
-        return self._get(self._output, 0)
+    def _in_place(self) -> _Short | None:
+        """The short way on the interpreter's own memory, which must be sure to stay where it is.
+
+        Writing there saves what `set_tensor` and `get_tensor` look up and check anew at each call: 0.8 µs of the 10 µs
+        of `ad01_int8` (benchmarks/suites/runtime_overhead.py, "bare" and "in place").
+        """
+        if self._invoke == self.interpreter.invoke:  # which refuses to run while someone looks into its memory
+            return None
+        try:
+            memory, output = (self.interpreter.tensor(i[0])() for i in (self._input_indices, self._output_indices))
+        except ValueError:  # not allocated yet: its size comes with the data
+            return None
+        return memory, self._invoke, output.tobytes
+
+    def _copying(self, detail: dict[str, Any]) -> _Short:
+        memory = np.zeros(detail["shape"], dtype=detail["dtype"])
+
+        def invoke() -> None:
+            self._set(self._input_indices[0], memory)
+            self._invoke()
+
+        return memory, invoke, lambda: bytes(self._get(self._output_indices[0], 0).tobytes())
 
     def batched(self, rows: int) -> Backend | None:
         """See `Backend.batched`."""
@@ -122,7 +175,12 @@ def available_backends() -> list[BackendName]:
 
 
 def open_backend(
-    model: bytes, name: BackendName | None = None, *, threads: int = 1, kernels: Kernels = "default"
+    model: bytes,
+    name: BackendName | None = None,
+    *,
+    threads: int = 1,
+    kernels: Kernels = "default",
+    delegate: str | None = None,
 ) -> Backend:
     """Load a model.
 
@@ -131,6 +189,8 @@ def open_backend(
         name: the backend; None takes the first that is installed.
         threads: the interpreter's threads.
         kernels: "reference" takes the plain C kernels that give the same bits on every processor, slowly.
+        delegate: "edgetpu", "gpu", or a delegate's shared library by its path; where it can't be loaded, or refuses the
+            model, the model runs on the CPU, which is logged and stands in `Backend.placement`.
 
     Raises:
         MissingExtraError: that backend isn't installed, or none is.
@@ -154,11 +214,18 @@ def open_backend(
         resolver = getattr(module, "OpResolverType", None) or module.experimental.OpResolverType
         options["experimental_op_resolver_type"] = resolver.BUILTIN_REF
 
-    def load() -> Any:
-        return module.Interpreter(model_content=model, num_threads=threads, **options)
+    def load(delegates: list[Any] | None = None) -> Any:
+        return module.Interpreter(model_content=model, num_threads=threads, experimental_delegates=delegates, **options)
 
+    fallback = None
+    if delegate is not None:
+        try:
+            return InterpreterBackend(name, lambda: load([load_delegate(module, delegate)]), delegate=delegate)
+        except (OSError, ValueError, RuntimeError) as error:
+            fallback = " ".join(str(error).split()) or f"{delegate}: it can't be made"
+            log.warning("delegate %s: %s: the model runs on the CPU", delegate, fallback)
     try:
-        return InterpreterBackend(name, load)
+        return InterpreterBackend(name, load, fallback=fallback)
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{name} refuses the model: {' '.join(str(error).split())}") from error
 

@@ -35,7 +35,7 @@ class BoundedQueue(Generic[T]):
         self._policy = policy
         self._items: deque[T] = deque()
         self._closed = False
-        lock = threading.Lock()
+        self._lock = lock = threading.Lock()
         self._not_empty, self._not_full = threading.Condition(lock), threading.Condition(lock)
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class BoundedQueue(Generic[T]):
 
     def put(self, item: T) -> bool:
         """Add an item, or lose one, as the policy says; False when the queue is closed."""
-        with self._not_full:
+        with self._lock:
             if self._policy == "block":
                 while len(self._items) >= self._size and not self._closed:
                     self._not_full.wait()
@@ -66,12 +66,13 @@ class BoundedQueue(Generic[T]):
                     return True
                 self._items.popleft()
             self._items.append(item)
-            self._not_empty.notify()
+            if len(self._items) == 1:  # else nobody waits: who takes, takes before waiting
+                self._not_empty.notify()
         return True
 
     def take(self, timeout_s: float, at_most: int = 1) -> list[T]:
         """The oldest items, as soon as there is one; none after `timeout_s`, or when the queue is drained."""
-        with self._not_empty:
+        with self._lock:
             if not self._items and not self._closed:
                 self._not_empty.wait(timeout_s)
             taken = [self._items.popleft() for _ in range(min(at_most, len(self._items)))]

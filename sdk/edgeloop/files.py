@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,6 +50,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: its folder is missing or can't be written to, or it is a folder itself.
     """
+    import tempfile  # reading an artifact needs none of what it brings along
+
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -63,6 +64,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def _write_beside(path: Path, raw: bytes, ready: list[tuple[Path, Path]]) -> None:
+    import tempfile
+
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     ready.append((temporary, path))

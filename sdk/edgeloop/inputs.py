@@ -17,20 +17,23 @@ __all__ = ["as_row", "encoders_of"]
 Array: TypeAlias = NDArray[Any]
 
 
-def encoders_of(manifest: Manifest, inputs: Sequence[TensorSpec], source: str) -> list[Encoder]:
+def encoders_of(
+    manifest: Manifest, inputs: Sequence[TensorSpec], source: str, memory: Array | None = None
+) -> list[Encoder]:
     """One encoder for each of the model's inputs, in its order.
 
     Args:
         manifest: says how samples become inputs.
         inputs: the model's, as the interpreter gives them.
         source: of the artifact, for messages.
+        memory: of a single input, to write into; see `Encoder`.
 
     Raises:
         ManifestDamagedError: the manifest prepares inputs that the model doesn't have.
         InputError: the steps don't bring an input's samples to its shape.
     """
     if len(inputs) == 1 and not manifest.input_preparation:
-        return [Encoder(inputs[0], manifest.preprocessing, manifest.sample_shape, manifest.name)]
+        return [Encoder(inputs[0], manifest.preprocessing, manifest.sample_shape, manifest.name, memory)]
     names = [spec.name for spec in inputs]
     if manifest.preprocessing or manifest.sample_shape is not None:
         raise ManifestDamagedError(
@@ -49,6 +52,7 @@ def encoders_of(manifest: Manifest, inputs: Sequence[TensorSpec], source: str) -
             its.preprocessing,
             its.sample_shape,
             f"{manifest.name}: {spec.name}" if len(names) > 1 else manifest.name,
+            memory if len(names) == 1 else None,
         )
         for spec, its in zip(inputs, ready, strict=True)
     ]

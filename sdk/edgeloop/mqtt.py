@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
 from edgeloop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
 
 __all__ = ["BrokerAddress", "make_client", "parse_broker_url"]
 
@@ -55,6 +56,9 @@ def make_client(address: BrokerAddress, client_id: str) -> Client:
     User and password, if any, are those of `EDGELOOP_MQTT_USER` and `EDGELOOP_MQTT_PASSWORD`; TLS trusts the system's
     certificates.
     """
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
     if user := os.environ.get("EDGELOOP_MQTT_USER"):
         client.username_pw_set(user, os.environ.get("EDGELOOP_MQTT_PASSWORD"))

@@ -35,6 +35,8 @@ class OutputReader:
     def __init__(self, manifest: Manifest, outputs: Sequence[TensorSpec]) -> None:
         self.names = [spec.name for spec in outputs]
         self.decoders = [_decoder(spec) for spec in outputs]
+        self.dtype, self.shape = np.dtype(outputs[0].dtype), outputs[0].shape[1:]
+        self.has_fixed_size = outputs[0].shape[:1] in {(1,), (-1,)} and min(self.shape, default=1) > 0
         self.classifies = manifest.task == "classification"
         self.labels = manifest.labels
         self.temperature = manifest.temperature
@@ -48,7 +50,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, dict=True):
         latency_ns: from the call to the answer, preprocessing included, in nanoseconds.
     """
 
-    _first: Array
+    _first: bytes | Array
     _reader: OutputReader
     latency_ns: int
     _rest: Sequence[Array] = ()
@@ -56,14 +58,17 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, dict=True):
     @cached_property
     def output(self) -> NDArray[np.float32]:
         """The first output without its batch axis, in real units, float32."""
-        return self._reader.decoders[0](self._first[0])
+        stored, reader = self._first, self._reader
+        if isinstance(stored, bytes):
+            stored = np.frombuffer(stored, reader.dtype).reshape(reader.shape)
+        return reader.decoders[0](stored)
 
     @cached_property
     def outputs(self) -> dict[str, NDArray[np.float32]]:
         """All outputs by name, as `output`."""
         names, decoders = self._reader.names, self._reader.decoders
         rest = zip(names[1:], decoders[1:], self._rest, strict=True)
-        return {names[0]: self.output, **{name: decode(stored[0]) for name, decode, stored in rest}}
+        return {names[0]: self.output, **{name: decode(stored) for name, decode, stored in rest}}
 
     @cached_property
     def index(self) -> int | None:
@@ -101,8 +106,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, dict=True):
 def _decoder(spec: TensorSpec) -> Callable[[Array], NDArray[np.float32]]:
     table = dequantize_table(spec)
     if table is None:
-        # A copy, since a float output would else be the array that the ring keeps.
-        return lambda stored: np.array(dequantize(spec, stored))
+        return lambda stored: np.array(dequantize(spec, stored))  # a copy, that its owner may write to
     decode: Callable[[Array], NDArray[np.float32]]
     decode = partial(table.take, mode="wrap")  # type: ignore[assignment]  # numpy's stub thinks of a single index
     return decode

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import count, groupby
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ class Seen:
 
     Args:
         inputs: (n, …) as they came from the sensor, in a dtype that holds them all; float64 is given as float32.
-        outputs: (n, …) in real units, float32.
+        outputs: (n, …) in real units, float32; (n, 0) where they are not all of one size.
         refs: the inputs' names at their source.
         latency_us: (n,) float32.
         overwritten: how many more were seen, and overwritten before they were taken.
@@ -56,52 +57,65 @@ class SampleForm(NamedTuple):
     decode: Callable[[Array], Array] | None = None
 
 
-Row: TypeAlias = tuple[bytes, SampleForm, Array, str, int]
-"""A sample's bytes in C order, and what they mean; the first output as the model stores it, with its batch axis, which
-nobody changes any more; the input's name at its source; the latency in nanoseconds.
+Row: TypeAlias = tuple[bytes, SampleForm, bytes, str, int, int]
+"""A sample's bytes in C order, and what they mean; the first output's, as the model stores it; the input's name at its
+source; the latency in nanoseconds; how many rows came before.
 
 Bytes are the cheapest copy: 0.1 µs for 640 values, where assigning to a row of a preallocated array takes 0.3 µs.
 """
 
 
 class Ring:
-    """Holds the last rows, up to 1,024 and up to `memory_bytes` (but at least 4). One writer, the same reader.
+    """Holds the last rows, up to 1,024 and up to `memory_bytes` (but at least 4).
+
+    One thread writes and one reads, which may be another one: what passes between them is one append.
 
     Args:
         memory_bytes: what the rows may take.
+        row_bytes: what the smallest row takes: its sample and its output. See `expect`.
         decode: from the model's first outputs as it stores them, (n, …), to real values.
+        output: dtype and shape of one first output.
     """
 
-    def __init__(self, memory_bytes: int, decode: Callable[[Array], NDArray[np.float32]]) -> None:
+    def __init__(
+        self,
+        memory_bytes: int,
+        row_bytes: int,
+        decode: Callable[[Array], NDArray[np.float32]],
+        output: tuple[np.dtype[Any], tuple[int, ...]],
+    ) -> None:
+        self._decode, self._output = decode, output
         self._memory_bytes = memory_bytes
-        self._decode = decode
-        self._rows = 0
-        self._count = 0
-        self._kept: deque[Row] = deque()
+        self._rows = _MAX_ROWS
+        self._kept: deque[Row] = deque(maxlen=self._rows)
+        self._taken = 0
+        self.append: Callable[[Row], None] = self._kept.append
+        self.next_number: Callable[[], int] = count().__next__
+        self.expect(row_bytes)
 
-    def append(self, row: Row) -> None:
-        """Add one row; the first one sets how many there may be."""
-        if not self._rows:
-            row_bytes = len(row[0]) + row[2].nbytes + _ROW_OVERHEAD_BYTES
-            self._rows = max(_MIN_ROWS, min(_MAX_ROWS, self._memory_bytes // row_bytes))
-            self._kept = deque(maxlen=self._rows)
-        self._count += 1
-        self._kept.append(row)
+    def expect(self, row_bytes: int) -> None:
+        """Rows of this size are to come: where too few fit, the ring gets shorter. For the thread that writes."""
+        rows = max(_MIN_ROWS, self._memory_bytes // (row_bytes + _ROW_OVERHEAD_BYTES))
+        if rows < self._rows:
+            self._rows = rows
+            self._kept = deque(self._kept, maxlen=rows)
+            self.append = self._kept.append
 
     def take(self) -> Seen:
         """All rows since the last call, oldest first."""
         # Rows stay until others overwrite them: the next ones get their memory, which else went back to the system.
-        kept = min(self._count, self._rows)
-        rows = list(islice(self._kept, len(self._kept) - kept, None))
-        overwritten = self._count - kept
-        self._count = 0
+        # The copy is one step of the interpreter, which no append of another thread can come between.
+        rows = self._kept.copy()
+        while rows and rows[0][5] < self._taken:
+            rows.popleft()
         if not rows:
             none = np.empty(0, dtype=np.float32)
             return Seen(none, none, [], none, 0)
-        samples, forms, outputs, refs, latencies_ns = zip(*rows, strict=True)
+        overwritten, self._taken = rows[0][5] - self._taken, rows[-1][5] + 1
+        samples, forms, outputs, refs, latencies_ns, _ = zip(*rows, strict=True)
         return Seen(
             inputs=_decoded(samples, forms),
-            outputs=self._decode(np.stack([stored[0] for stored in outputs])),
+            outputs=self._decode(self._stacked(outputs)),
             refs=list(refs),
             latency_us=(np.array(latencies_ns, dtype=np.int64) / 1e3).astype(np.float32),
             overwritten=overwritten,
@@ -110,7 +124,16 @@ class Ring:
     @property
     def is_half_full(self) -> bool:
         """Whether it is time to take what is in it."""
-        return self._rows > 0 and self._count * 2 >= self._rows
+        return bool(self._kept) and (self._kept[-1][5] + 1 - self._taken) * 2 >= self._rows
+
+    def _stacked(self, outputs: tuple[bytes, ...]) -> Array:
+        dtype, shape = self._output
+        values = np.frombuffer(b"".join(outputs), dtype=dtype)
+        sizes = {len(each) for each in outputs}
+        if len(sizes) > 1:  # detections, as many as there are: no table of them
+            return np.empty((len(outputs), 0), dtype=dtype)
+        fits = values.size == len(outputs) * math.prod(shape)
+        return values.reshape(len(outputs), *(shape if fits else [-1]))
 
 
 def _decoded(samples: tuple[bytes, ...], forms: tuple[SampleForm, ...]) -> NDArray[np.generic]:

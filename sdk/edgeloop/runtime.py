@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+from collections import Counter
 from functools import partial
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from edgeloop.artifact import Artifact, read_artifact
 from edgeloop.backends import Backend, BackendName, Kernels, open_backend
 from edgeloop.batching import Batcher
+from edgeloop.delegates import Placement
 from edgeloop.encoding import Encode
 from edgeloop.errors import GoldenMismatchError, InputError, ManifestDamagedError
 from edgeloop.inputs import as_row, encoders_of
@@ -23,6 +27,8 @@ from edgeloop.quantization import dequantize
 from edgeloop.ring import Ring, SampleForm, Seen
 
 __all__ = ["Prediction", "Runtime"]
+
+log = logging.getLogger(__name__)
 
 Array: TypeAlias = NDArray[Any]
 Inputs: TypeAlias = Array | dict[str, Array]
@@ -37,8 +43,10 @@ class Runtime:
     Args:
         artifact: a path, a file's bytes, or an `Artifact`. Signatures are not checked here: `Artifact.verify` does.
         backend: the interpreter; None takes the first that is installed.
-        threads: the interpreter's threads.
+        threads: the interpreter's threads; "auto" measures at the first start, and remembers (see `edgeloop.threads`).
         kernels: "reference" for the kernels that give the same bits on every processor.
+        delegate: "edgetpu", "gpu", or a delegate's shared library by its path. Where it can't be had the model runs on
+            the CPU, which is logged, and `placement` says why.
         memory_bytes: what the ring of seen inputs may hold; the oldest are overwritten, and counted.
 
     Raises:
@@ -47,7 +55,8 @@ class Runtime:
         ModelError: the interpreter refuses the model.
         MissingExtraError: no interpreter is installed.
 
-    One `Runtime` is for one thread at a time.
+    `threads` is how many the interpreter has. One `Runtime` is for one thread at a time, but `take_seen` may be called
+    on another; several have a `RuntimePool`.
     """
 
     def __init__(
@@ -55,28 +64,36 @@ class Runtime:
         artifact: str | os.PathLike[str] | bytes | Artifact,
         *,
         backend: BackendName | None = None,
-        threads: int = 1,
+        threads: int | Literal["auto"] = 1,
         kernels: Kernels = "default",
+        delegate: str | None = None,
         memory_bytes: int = 8 << 20,
     ) -> None:
         self.artifact = artifact if isinstance(artifact, Artifact) else read_artifact(artifact)
-        self._backend = open_backend(self.artifact.model, backend, threads=threads, kernels=kernels)
+        self.threads = _threads(self.artifact, backend, threads, kernels, delegate)
+        self._backend = _open(self.artifact, backend, self.threads, kernels, delegate)
         _check_tensors(self.artifact, self._backend)
         _check_golden(self.artifact, self._backend)
-        self._encoders = encoders_of(self.manifest, self._backend.inputs, self.artifact.source)
         self._steps = self.manifest.preprocessing
         self._input_names = [spec.name for spec in self._backend.inputs]
-        self._reader = OutputReader(self.manifest, self._backend.outputs)
+        self._reader = reader = OutputReader(self.manifest, self._backend.outputs)
         self._batcher = Batcher(self._backend)
-        self._ring = Ring(memory_bytes, self._reader.decoders[0])
-        # `run` takes its short way for the dtype that came last, if the model has one input and one output.
+        # `run` takes its short way for the dtype that came last, if the model has one input and one output of a size.
+        self._is_plain = len(self._backend.inputs) == len(self._backend.outputs) == 1 and reader.has_fixed_size
+        memory = self._backend.memory if self._is_plain else None
+        self._encoders = encoders_of(self.manifest, self._backend.inputs, self.artifact.source, memory)
+        self._invoke, self._read = self._backend.invoke_memory, self._backend.read
         self._dtype: np.dtype[Any] | None = None
         self._encode: Encode = self._encoders[0].of(_FLOAT32)
         self._shape = self._encoders[0].sample_shape
         self._form = SampleForm(_FLOAT32, self._shape)
-        self._is_plain = len(self._backend.inputs) == len(self._backend.outputs) == 1
         self._stored_form = _stored_form(self._backend) if self._is_plain and not self._steps else None
+        self._stored_dtype = None if self._stored_form is None else self._stored_form.dtype
         self._stored_shape = (1, *self._backend.inputs[0].shape[1:])
+        self._target = self._backend.memory.reshape(-1).view(np.uint8).data
+        self._ring = Ring(
+            memory_bytes, self._row_bytes(self._stored_form), reader.decoders[0], (reader.dtype, reader.shape)
+        )
 
     @property
     def manifest(self) -> Manifest:
@@ -87,6 +104,11 @@ class Runtime:
     def backend(self) -> str:
         """Which interpreter runs it."""
         return self._backend.name
+
+    @property
+    def placement(self) -> Placement:
+        """Which delegate runs it, and which operators run outside of one."""
+        return self._backend.placement
 
     def run(self, x: Inputs, *, ref: str = "") -> Prediction:
         """Run one input.
@@ -106,9 +128,12 @@ class Runtime:
         if x.shape != self._shape:
             raise self._encoders[0].wrong_shape(x)
         raw = x.tobytes()
-        stored = self._backend.invoke_one(self._encode(x, raw))
+        self._encode(x, raw)
+        self._invoke()
+        stored = self._read()
         latency_ns = perf_counter_ns() - start
-        self._ring.append((raw, self._form, stored, ref, latency_ns))
+        ring = self._ring
+        ring.append((raw, self._form, stored, ref, latency_ns, ring.next_number()))
         return Prediction(stored, self._reader, latency_ns)
 
     def run_stored(self, x: Array, *, ref: str = "") -> Prediction:
@@ -127,11 +152,20 @@ class Runtime:
         """
         start = perf_counter_ns()
         form = self._stored_form
-        if form is None or x.dtype is not form.dtype or x.shape != self._stored_shape:
+        if (
+            form is None
+            or type(x) is not np.ndarray
+            or x.dtype is not self._stored_dtype
+            or x.shape != self._stored_shape
+        ):
             raise self._not_stored(x)
-        stored = self._backend.invoke_one(x)
+        raw = x.tobytes()
+        self._target[:] = raw
+        self._invoke()
+        stored = self._read()
         latency_ns = perf_counter_ns() - start
-        self._ring.append((x.tobytes(), form, stored, ref, latency_ns))
+        ring = self._ring
+        ring.append((raw, form, stored, ref, latency_ns, ring.next_number()))
         return Prediction(stored, self._reader, latency_ns)
 
     def _run_any(self, x: Inputs, ref: str, start_ns: int) -> Prediction:
@@ -142,18 +176,28 @@ class Runtime:
             self._dtype = arrays[0].dtype
             self._encode = self._encoders[0].of(self._dtype)
             self._form = SampleForm(self._dtype, self._shape)
+            self._ring.expect(self._row_bytes(self._form))
             return self.run(arrays[0], ref=ref)
-        stored = self._backend.invoke([encode(a) for encode, a in zip(self._encoders, arrays, strict=True)])
+        answers = self._backend.invoke([encode(a) for encode, a in zip(self._encoders, arrays, strict=True)])
         latency_ns = perf_counter_ns() - start_ns
         sample = arrays[0] if numeric and len(arrays) == 1 else as_row(self._encoders, arrays)
-        self._ring.append((sample.tobytes(), SampleForm(sample.dtype, sample.shape), stored[0], ref, latency_ns))
-        return Prediction(stored[0], self._reader, latency_ns, stored[1:])
+        raw, form, first = sample.tobytes(), SampleForm(sample.dtype, sample.shape), _unbatched(answers[0])
+        self._ring.expect(self._row_bytes(form))
+        self._ring.append((raw, form, first.tobytes(), ref, latency_ns, self._ring.next_number()))
+        return Prediction(first, self._reader, latency_ns, [_unbatched(each) for each in answers[1:]])
+
+    def _row_bytes(self, form: SampleForm | None) -> int:
+        """What a sample of this form and an output take; of None, a sample of 8 bits a value."""
+        sample_bytes = math.prod(self._shape) if form is None else math.prod(form.shape) * form.dtype.itemsize
+        return sample_bytes + math.prod(self._reader.shape) * self._reader.dtype.itemsize
 
     def _not_stored(self, x: Array) -> InputError:
         name, spec = self.manifest.name, self._backend.inputs[0]
         if self._stored_form is None:
             return InputError(f"{name!r} has preprocessing, or several inputs or outputs: use run()")
         wanted = f"{spec.dtype}{list(self._stored_shape)}"
+        if type(x) is not np.ndarray:
+            return InputError(f"a stored input that is a {type(x).__name__}: {name!r} takes an array, {wanted}")
         return InputError(f"a stored input of {x.dtype}{list(x.shape)}: {name!r} takes {wanted}")
 
     def run_batch(self, x: Inputs) -> NDArray[np.float32]:
@@ -170,6 +214,8 @@ class Runtime:
     def run_batch_outputs(self, x: Inputs) -> dict[str, NDArray[np.float32]]:
         """As `run_batch`, and all outputs by name."""
         arrays = self._in_order(x)
+        if not all(array.ndim for array in arrays):
+            raise InputError(f"a batch without an axis: {self.manifest.name!r} takes samples of shape (n, …)")
         if len({len(array) for array in arrays}) != 1:
             raise InputError(f"the inputs have different numbers of samples: {[len(array) for array in arrays]}")
         chunks = []
@@ -198,11 +244,11 @@ class Runtime:
         names = self._input_names
         if not isinstance(x, dict):
             if len(names) == 1:
-                return [np.asarray(x)]
+                return [_as_array(x)]
             raise InputError(f"{self.manifest.name!r} takes {len(names)} inputs, by name: {', '.join(names)}")
         if set(x) != set(names):
             raise InputError(f"inputs named {', '.join(x)}: {self.manifest.name!r} takes {', '.join(names)}")
-        return [np.asarray(x[name]) for name in names]
+        return [_as_array(x[name]) for name in names]
 
     def __enter__(self) -> Runtime:
         return self
@@ -214,13 +260,66 @@ class Runtime:
 
     def close(self) -> None:
         """Let go of the interpreter and the ring; `run` can't be called any more."""
-        del self._backend, self._batcher, self._ring
+        del (
+            self._backend,
+            self._batcher,
+            self._ring,
+            self._encoders,
+            self._encode,
+            self._target,
+            self._invoke,
+            self._read,
+        )
+
+
+def _threads(
+    artifact: Artifact,
+    backend: BackendName | None,
+    threads: int | Literal["auto"],
+    kernels: Kernels,
+    delegate: str | None,
+) -> int:
+    if threads != "auto":
+        return threads
+    from edgeloop.threads import remembered_threads
+
+    return remembered_threads(artifact, backend, kernels=kernels, delegate=delegate)
+
+
+def _open(
+    artifact: Artifact, backend: BackendName | None, threads: int, kernels: Kernels, delegate: str | None
+) -> Backend:
+    opened = open_backend(artifact.model, backend, threads=threads, kernels=kernels, delegate=delegate)
+    outside = opened.placement.outside
+    if outside:
+        counted = ", ".join(f"{name} × {n}" if n > 1 else name for name, n in Counter(outside).items())
+        log.info(
+            "%s: %d of %d operators outside of a delegate: %s",
+            artifact.source,
+            len(outside),
+            opened.placement.operators,
+            counted,
+        )
+    return opened
 
 
 def _stored_form(backend: Backend) -> SampleForm:
     """What `run_stored` gets, and how it is read back."""
     spec = backend.inputs[0]
     return SampleForm(np.dtype(spec.dtype), spec.shape[1:], partial(dequantize, spec))
+
+
+def _as_array(x: Any) -> Array:
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError) as error:  # rows of different lengths
+        raise InputError(f"an input that is no array of numbers: {error}") from error
+
+
+def _unbatched(answer: Array) -> Array:
+    """An output without its batch axis; one that has none, as a list of detections may not, stays as it is."""
+    without: Array = answer[0] if answer.shape[:1] == (1,) else answer
+    return without
 
 
 def _check_tensors(artifact: Artifact, backend: Backend) -> None:

@@ -70,11 +70,12 @@ def novelty(baseline: Baseline, x: NDArray[np.generic]) -> NDArray[np.float64]:
     The distance of each feature outside the outermost edges of the baseline, over the width between them, the largest
     of the features, d / (1 + d). A missing value counts as 1.
     """
-    values = baseline.summarize(x).astype(np.float64)
+    values = baseline.summarize(x)
     furthest = np.zeros(len(values))
-    for feature, column in zip(baseline.inputs, values.T, strict=True):
+    for feature, narrow in zip(baseline.inputs, values.T, strict=True):
         if not feature.edges:
             continue
+        column = narrow.astype(np.float64)
         low, high = feature.edges[0], feature.edges[-1]
         width = max(high - low, abs(high) * 1e-6, 1e-12)
         outside = np.maximum(np.maximum(column - high, low - column), 0) / width

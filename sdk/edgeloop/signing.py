@@ -1,18 +1,21 @@
-"""Ed25519 keys and signatures (RFC 8032), in PEM files that `openssl` reads too."""
+"""Ed25519 keys and signatures (RFC 8032), in PEM files that `openssl` reads too.
+
+`cryptography` is imported when a key is first used: it takes 7 MB, and a device that only runs a model needs none.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edgeloop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 __all__ = [
     "PrivateKey",
@@ -24,8 +27,8 @@ __all__ = [
     "load_public_key",
 ]
 
-PrivateKey = Ed25519PrivateKey
-PublicKey = Ed25519PublicKey
+PrivateKey: TypeAlias = "Ed25519PrivateKey"
+PublicKey: TypeAlias = "Ed25519PublicKey"
 
 _CONTEXT = b"edgeloop artifact manifest, format 1\0"  # a signature for one purpose is none for another
 
@@ -43,6 +46,8 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def is_by(self, key: PublicKey, payload: bytes) -> bool:
         """Whether `key` made this signature of `payload`."""
+        from cryptography.exceptions import InvalidSignature
+
         try:
             key.verify(self.ed25519, _CONTEXT + payload)
         except InvalidSignature:
@@ -52,6 +57,8 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def key_id(key: PublicKey) -> str:
     """A short name for a public key: the first 16 hex digits of the SHA-256 of its raw 32 bytes."""
+    from cryptography.hazmat.primitives import serialization
+
     raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()[:16]
 
@@ -62,6 +69,9 @@ def generate_key(private_path: str | os.PathLike[str]) -> PrivateKey:
     Raises:
         ConfigError: a file of either name exists; a key is never overwritten.
     """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     private_path = Path(private_path)
     public_path = private_path.with_name(private_path.name + ".pub")
     for path in (private_path, public_path):
@@ -79,6 +89,9 @@ def generate_key(private_path: str | os.PathLike[str]) -> PrivateKey:
 
 def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
     """Read an unencrypted Ed25519 private key. Raises `OSError`, or `ConfigError` for anything else in the file."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     try:
         key = serialization.load_pem_private_key(Path(path).read_bytes(), password=None)
     except (ValueError, TypeError) as error:
@@ -90,6 +103,9 @@ def load_private_key(path: str | os.PathLike[str]) -> PrivateKey:
 
 def load_public_key(path: str | os.PathLike[str]) -> PublicKey:
     """Read an Ed25519 public key. Raises `OSError`, or `ConfigError` for anything else in the file."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         key = serialization.load_pem_public_key(Path(path).read_bytes())
     except ValueError as error:

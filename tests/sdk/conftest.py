@@ -9,20 +9,20 @@ import msgspec
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgeloop.artifact import Artifact, pack_artifact, write_artifact
 from edgeloop.backends import open_backend
 from edgeloop.baseline import Baseline, fit_baseline
 from edgeloop.config import AgentConfig
 from edgeloop.manifest import Manifest, ModelFile, utc_now
-from edgeloop.signing import PrivateKey
 from edgeloop.sources import Arrays, PythonSource
 from tiny_models import CLASSES, FEATURES, tiny_model
 
 
 @pytest.fixture(scope="session")
-def key() -> PrivateKey:
-    return PrivateKey.generate()
+def key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def baseline() -> Baseline:
 
 
 @pytest.fixture(scope="session")
-def make_artifact(key: PrivateKey, baseline: Baseline):
+def make_artifact(key: Ed25519PrivateKey, baseline: Baseline):
     def make(version: int = 1, *, name: str = "tiny", signed: bool = True, sign: int = 1, **fields: object) -> Artifact:
         model = tiny_model(sign)
         backend = open_backend(model)
@@ -55,7 +55,7 @@ def make_artifact(key: PrivateKey, baseline: Baseline):
 
 
 @pytest.fixture
-def agent_config(tmp_path: Path, make_artifact, key: PrivateKey) -> AgentConfig:
+def agent_config(tmp_path: Path, make_artifact, key: Ed25519PrivateKey) -> AgentConfig:
     """An agent's, with all its files in `tmp_path`, and no broker."""
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "key.pub").write_bytes(public)

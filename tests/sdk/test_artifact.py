@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgeloop.artifact import Artifact, pack_artifact, read_artifact, write_artifact
 from edgeloop.errors import (
@@ -21,11 +22,10 @@ from edgeloop.errors import (
     SignatureError,
     TruncatedError,
 )
-from edgeloop.signing import PrivateKey
 from tiny_models import tiny_model
 
 
-def test_what_is_written_is_read_back(tmp_path: Path, make_artifact, key: PrivateKey) -> None:
+def test_what_is_written_is_read_back(tmp_path: Path, make_artifact, key: Ed25519PrivateKey) -> None:
     artifact = make_artifact(version=7)
     write_artifact(tmp_path / "a.tflite", artifact)
     read = read_artifact(tmp_path / "a.tflite")
@@ -62,7 +62,7 @@ def test_unzip_lists_it(tmp_path: Path, make_artifact) -> None:
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_a_flipped_bit_in_any_byte_is_refused(make_artifact, signed: bool, key: PrivateKey) -> None:
+def test_a_flipped_bit_in_any_byte_is_refused(make_artifact, signed: bool, key: Ed25519PrivateKey) -> None:
     data = make_artifact(signed=signed, baseline=None).to_bytes()
     model_size = len(tiny_model())
     # One bit of each byte of the model; each bit of the manifest and the ZIP, whose reader has more ways to fail.
@@ -129,15 +129,15 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
 
 def test_another_key_is_refused(make_artifact) -> None:
     with pytest.raises(SignatureError, match="isn't trusted"):
-        make_artifact().verify([PrivateKey.generate().public_key()])
+        make_artifact().verify([Ed25519PrivateKey.generate().public_key()])
 
 
-def test_an_unsigned_artifact_is_refused(make_artifact, key: PrivateKey) -> None:
+def test_an_unsigned_artifact_is_refused(make_artifact, key: Ed25519PrivateKey) -> None:
     with pytest.raises(SignatureError, match="not signed"):
         make_artifact(signed=False).verify([key.public_key()])
 
 
-def test_a_signature_of_another_manifest_is_refused(make_artifact, key: PrivateKey) -> None:
+def test_a_signature_of_another_manifest_is_refused(make_artifact, key: Ed25519PrivateKey) -> None:
     one, two = make_artifact(version=1), make_artifact(version=2)
     forged = Artifact(two.model, two.manifest, two.raw_manifest, one.signature, "forged")
     with pytest.raises(SignatureError, match="altered"):
@@ -145,12 +145,12 @@ def test_a_signature_of_another_manifest_is_refused(make_artifact, key: PrivateK
 
 
 @pytest.mark.parametrize("running", [3, 4])
-def test_a_version_that_is_not_newer_is_refused(make_artifact, key: PrivateKey, running: int) -> None:
+def test_a_version_that_is_not_newer_is_refused(make_artifact, key: Ed25519PrivateKey, running: int) -> None:
     with pytest.raises(OlderVersionError):
         make_artifact(version=3).verify([key.public_key()], newer_than=running)
 
 
-def test_an_expired_artifact_is_refused(make_artifact, key: PrivateKey) -> None:
+def test_an_expired_artifact_is_refused(make_artifact, key: Ed25519PrivateKey) -> None:
     artifact = make_artifact(expires="2026-06-01T00:00:00+00:00")
     expiry = datetime(2026, 6, 1, tzinfo=timezone.utc)
     artifact.verify([key.public_key()], now=expiry - timedelta(seconds=1))

@@ -16,7 +16,7 @@ from edgeloop.quantization import dequantize, quantize
 from edgeloop.runtime import Runtime
 from edgeloop.sampler import uncertainty
 from edgeloop.summaries import Part
-from small_graphs import sum_and_product
+from small_graphs import sum_and_product, where_nonzero
 from tiny_models import WEIGHTS, tiny_model
 
 X = np.array([0.0, 1.0, 0.0, 0.0], dtype=np.float32)
@@ -39,7 +39,7 @@ def test_a_classifier_of_one_output_answers_class_1_from_a_half_on(x, index, con
         task="classification", labels=("off", "on"),
     )  # fmt: skip
     reader = OutputReader(manifest, (TensorSpec("p", (1, 1), "float32"),))
-    said = Prediction(np.array([[x]], np.float32), reader, 0)
+    said = Prediction(np.array([x], np.float32), reader, 0)
     assert (said.index, said.label) == (index, ("off", "on")[index])
     assert said.confidence == pytest.approx(confidence)
     outputs = np.array([[x]] * 3, np.float32)
@@ -391,8 +391,34 @@ def test_the_short_way_to_the_interpreter_gives_what_its_public_calls_give(name:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], X[np.newaxis])
     interpreter.invoke()
     expected = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    assert np.array_equal(backend.invoke_one(X[np.newaxis]), expected)
     assert np.array_equal(backend.invoke([X[np.newaxis]])[0], expected)
+    copying = backend._copying(interpreter.get_input_details()[0])
+    for memory, invoke, read in ((backend.memory, backend.invoke_memory, backend.read), copying):
+        memory[0] = X
+        invoke()
+        assert read() == expected.tobytes()
+    assert not backend.memory.flags.owndata  # the interpreter's own memory
+
+
+def test_a_model_whose_output_has_the_size_that_the_data_give_runs_and_is_seen() -> None:
+    model = where_nonzero()
+    backend = open_backend(model)
+    assert backend.memory.flags.owndata  # the interpreter may move its own at any call
+    manifest = Manifest(
+        name="where",
+        version=1,
+        created=utc_now(),
+        model=ModelFile("0" * 64, 8),
+        inputs=backend.inputs,
+        outputs=backend.outputs,
+        task="regression",
+    )
+    runtime = Runtime(pack_artifact(model, manifest))
+    for x, found in (([0, 1, 0, 0], [[0, 1]]), ([1, 1, 0, 1], [[0, 0], [0, 1], [0, 3]])):
+        (answer,) = runtime._backend.invoke([np.array([x], np.float32)])
+        assert answer.tolist() == found
+        assert runtime.run(np.array(x, np.float32)).output.tolist() == (found if len(found) > 1 else found[0])
+    assert runtime.take_seen().outputs.shape == (2, 0)
 
 
 def test_a_number_beyond_float32_is_refused_without_a_warning(make_artifact) -> None:

@@ -19,7 +19,7 @@ def graph(names: list[str], ops: list[Op], inputs: list[int], outputs: list[int]
         ops: operator code, input tensors, output tensors.
         inputs: tensors.
         outputs: tensors.
-        more: `shapes` and constant `values` (int32) by tensor.
+        more: `shapes`, and constant `values` (int32) by tensor; `int64` tensors.
     """
     shapes, values = dict(more.get("shapes", {})), dict(more.get("values", {}))
     model = schema.ModelT()
@@ -30,7 +30,7 @@ def graph(names: list[str], ops: list[Op], inputs: list[int], outputs: list[int]
     for index, name in enumerate(names):
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.buffer = name.encode(), list(shapes.get(index, (1, WIDTH))), 0
-        tensor.type = schema.TensorType.FLOAT32
+        tensor.type = schema.TensorType.INT64 if index in more.get("int64", ()) else schema.TensorType.FLOAT32
         if index in values:
             constant = schema.BufferT()
             constant.data = np.frombuffer(np.array(values[index], np.int32).tobytes(), np.uint8)
@@ -74,6 +74,11 @@ def fixed_reshape() -> bytes:
     return graph(["x", "shape", "flat", "y"], ops, [0], [3], values={1: [1, WIDTH]})
 
 
+def where_nonzero() -> bytes:
+    """As many rows out as x has values that aren't 0."""
+    return graph(["x", "places"], [(B.WHERE, [0], [1])], [0], [1], shapes={1: ()}, int64=(1,))
+
+
 def _entry(name: str, tensor: int) -> schema.TensorMapT:
     entry = schema.TensorMapT()
     entry.name, entry.tensorIndex = name.encode(), tensor
@@ -85,6 +90,7 @@ def _operator(position: int, code: int, inputs: list[int], outputs: list[int]) -
         B.ADD: (schema.BuiltinOptions.AddOptions, schema.AddOptionsT()),
         B.MUL: (schema.BuiltinOptions.MulOptions, schema.MulOptionsT()),
         B.MEAN: (schema.BuiltinOptions.ReducerOptions, schema.ReducerOptionsT()),
+        B.WHERE: (schema.BuiltinOptions.WhereOptions, schema.WhereOptionsT()),
         B.RESHAPE: (schema.BuiltinOptions.ReshapeOptions, schema.ReshapeOptionsT()),
     }
     operator = schema.OperatorT()

@@ -31,6 +31,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "image or a folder of images, a .jsonl file, or - for JSON lines on standard input",
     )
     parser.add_argument("--backend", help="litert, tflite-runtime or tensorflow (default: the first that is installed)")
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        default=1,
+        metavar="N",
+        help="the interpreter's threads; auto measures at the first start, and remembers (default: 1)",
+    )
+    parser.add_argument(
+        "--delegate",
+        metavar="NAME",
+        help="edgetpu, gpu, or a delegate's shared library; else, and if it fails, the CPU",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N inputs")
     parser.add_argument("--columns", metavar="A,B", help="a table's columns, in the model's order (default: all)")
     parser.add_argument("--window-s", type=float, metavar="S", help=".wav: a window's length (default: the model's)")
@@ -55,6 +67,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=_BATCH_ROWS, metavar="ROWS", help="rows in a batch, with --output")
 
 
+def _threads(word: str) -> int | str:
+    return word if word == "auto" else int(word)
+
+
 def run(args: argparse.Namespace) -> Result:
     """Run every input; a line of JSON each, or one document with `--json`."""
     from edgeloop.errors import ConfigError
@@ -64,7 +80,8 @@ def run(args: argparse.Namespace) -> Result:
         raise ConfigError(f"--batch {args.batch}, --limit {args.limit}: at least 1 and 0")
     if args.output and args.sink:
         raise ConfigError("--output scores a table in batches, --sink takes single predictions: choose one")
-    with Runtime(args.artifact, backend=args.backend) as runtime:
+    options: dict[str, Any] = {"backend": args.backend, "threads": args.threads, "delegate": args.delegate}
+    with Runtime(args.artifact, **options) as runtime:
         return _score(args, runtime) if args.output else _stream(args, runtime)
 
 
@@ -98,7 +115,7 @@ def _score(args: argparse.Namespace, runtime: Runtime) -> Result:
     text = f"{args.output}: {report.rows:,} rows in {duration_s:.1f} s, {report.refused:,} refused"
     if report.first_refusal:
         text += f" (the first: {report.first_refusal})"
-    data = {**asdict(report), "output": args.output, "duration_s": round(duration_s, 3)}
+    data = {**_where(runtime), **asdict(report), "output": args.output, "duration_s": round(duration_s, 3)}
     return Result(data=data, text=text, holds=report.refused == 0)
 
 
@@ -126,6 +143,7 @@ def _stream(args: argparse.Namespace, runtime: Runtime) -> Result:
     if not (report.inferences or report.refused or report.skipped):
         raise DataError(f"{args.inputs}: no inputs in it")
     data = {
+        **_where(runtime),
         "inferences": report.inferences,
         "refused": report.refused,
         "skipped": report.skipped,
@@ -137,6 +155,13 @@ def _stream(args: argparse.Namespace, runtime: Runtime) -> Result:
     text = "" if "-" in (args.sink or ["-"]) else f"{report.inferences:,} inferences in {report.duration_s:.1f} s"
     holds = not (report.refused or report.skipped or sink.lost)
     return Result(data={"predictions": lines.kept, **data} if args.json else data, text=text, holds=holds)
+
+
+def _where(runtime: Runtime) -> dict[str, Any]:
+    import msgspec
+
+    placement = msgspec.to_builtins(runtime.placement)
+    return {"backend": runtime.backend, "threads": runtime.threads, "placement": placement}
 
 
 class _Lines:
