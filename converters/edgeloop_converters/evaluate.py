@@ -17,7 +17,7 @@ from edgeloop_converters.quiet import silenced
 from edgeloop_converters.recipes import Compile, Recipe, wanted_of
 from edgeloop_converters.tflite import Finding, agreement, check, delegation, describe, run
 
-__all__ = ["Agreed", "Evaluation", "Speed", "evaluate_file", "measure_speed", "slower_finding"]
+__all__ = ["Agreed", "Evaluation", "Speed", "evaluate_file", "latency_call", "measure_speed", "slower_finding"]
 
 AGREEMENT_SAMPLES = 100  # the reference kernels are some hundred times slower
 SLOWER = 1.05  # a noisy machine makes the same file 2 to 3 % slower
@@ -116,8 +116,8 @@ def measure_speed(
         threads: of each interpreter.
         min_time_s: the counted calls of each file take together so long, at least.
     """
-    calls: dict[str, Callable[[], object]] = {"": _call(original, x, threads)}
-    calls |= {name: _call(model, x, threads) for name, model in others.items()}
+    calls: dict[str, Callable[[], object]] = {"": latency_call(original, x, threads=threads)}
+    calls |= {name: latency_call(model, x, threads=threads) for name, model in others.items()}
     rounds = sample_rounds(calls, min_time_s=min_time_s, min_runs=30, warmup=10)
     own = rounds.pop("")
     return summarize(own), {name: Speed(summarize(its), ratio(its, own)) for name, its in rounds.items()}
@@ -149,7 +149,8 @@ def _agreed(model: bytes, x: Any) -> Agreed:
     return Agreed(found.samples, found.top1, found.max_steps, found.max_abs)
 
 
-def _call(model: bytes, x: Any, threads: int) -> Callable[[], object]:
+def latency_call(model: bytes, x: Any, *, threads: int = 1) -> Callable[[], object]:
+    """What `measure_speed` times: one call of a file's interpreter on the first sample of `x`."""
     with silenced():  # the first interpreter of a process announces itself
         backend = open_backend(model, threads=threads)
     stored = stored_inputs(backend, x)

@@ -15,7 +15,16 @@ from edgeloop_converters.compile import compile_keras
 from edgeloop_converters.recipes.augment import augmentation
 from edgeloop_converters.recipes.recipe import Recipe
 from edgeloop_converters.recipes.steps import AnyStep, Cluster, Compile, CompileScheme, Distil, Sparsify
-from edgeloop_converters.tflite import QuantizationWanted, Scheme, equalize, quantize, repair, tidy
+from edgeloop_converters.tflite import (
+    QuantizationWanted,
+    Scheme,
+    compensate,
+    equalize,
+    quantize,
+    repair,
+    restore_float,
+    tidy,
+)
 
 __all__ = ["Applied", "RecipeData", "apply_recipe", "compile_tflite", "wanted_of"]
 
@@ -131,14 +140,14 @@ def compile_litert(model: bytes, step: Compile, data: RecipeData) -> Applied:
     balanced = equalize(repair(model).model) if step.equalize else None
     if balanced is not None:
         model, notes = balanced.model, balanced.changes
-    calibration = data.calibration
-    made = quantize(
-        model,
-        wanted_of(step),
-        dict(calibration) if isinstance(calibration, Mapping) else calibration,
-        ranges=step.ranges,
-    )
-    return Applied(tidy(made.model), notes + made.changes, model if balanced is not None else None)
+    plain = model
+    calibration = dict(data.calibration) if isinstance(data.calibration, Mapping) else data.calibration
+    if step.rounding == "compensated":
+        restored = restore_float(repair(model).model)
+        rounded = compensate(restored.model, calibration, dense_scales=step.dense_scales)
+        model, notes = rounded.model, notes + restored.changes + rounded.changes
+    made = quantize(model, wanted_of(step), calibration, ranges=step.ranges)
+    return Applied(tidy(made.model), notes + made.changes, plain if balanced is not None else None)
 
 
 def wanted_of(step: Compile) -> QuantizationWanted:

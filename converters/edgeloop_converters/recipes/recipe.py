@@ -18,7 +18,10 @@ __all__ = ["Recipe", "parse_recipe", "read_recipe"]
 
 FIRST_ROUNDING_STAGE = 3
 # What only `litert-quantizer` knows, by the option's value that says "not asked for".
-LITERT_ONLY: dict[str, Any] = {"ranges": "min_max", "dense_scales": "channel", "equalize": False, "overrides": {}}
+LITERT_ONLY: dict[str, Any] = {
+    "ranges": "min_max", "dense_scales": "channel", "equalize": False, "rounding": "nearest", "overrides": {},
+}  # fmt: skip
+ROUNDED_TO_8_BITS = {"int8", "int16x8", "dynamic_int8", "weight_only_int8"}
 LITERT_SCHEMES = {"weight_only_int8", "weight_only_int4", "dynamic_int4"}
 
 
@@ -142,7 +145,10 @@ def check_order(name: str, steps: tuple[AnyStep, ...]) -> None:
 
 
 def check_compile(name: str, step: Compile) -> None:
-    """Raise `ConfigError` where TensorFlow's converter is asked for what it can't do."""
+    """Raise `ConfigError` where a tool is asked for what it can't do."""
+    if step.rounding == "compensated" and step.scheme not in ROUNDED_TO_8_BITS:
+        schemes = ", ".join(sorted(ROUNDED_TO_8_BITS))
+        raise ConfigError(f"recipe {name!r}: compensated rounding is for 8-bit weights: use it with {schemes}")
     if step.tool == "litert-quantizer":
         return
     asked = [option for option, default in LITERT_ONLY.items() if getattr(step, option) != default]

@@ -158,8 +158,8 @@ class Compile(_Step, frozen=True, tag="compile"):
 
     `int8` and `int16x8` are integer only, inputs and outputs too. `overrides` gives other schemes to the layers whose
     output's name a regular expression matches (`litert-quantizer` only): `{"softmax": "float32"}`. `as_is` packages a
-    `.tflite` file unchanged. See `tflite.quantize` and `tflite.equalize` for the others, which TensorFlow's converter
-    doesn't know.
+    `.tflite` file unchanged. See `tflite.quantize`, `tflite.equalize` and `tflite.compensate` for the others, which
+    TensorFlow's converter doesn't know.
     """
 
     stage: ClassVar[int] = 7
@@ -170,6 +170,7 @@ class Compile(_Step, frozen=True, tag="compile"):
     ranges: Literal["min_max", "least_error"] = "min_max"
     dense_scales: Literal["channel", "tensor"] = "channel"
     equalize: bool = False
+    rounding: Literal["nearest", "compensated"] = "nearest"
     overrides: dict[str, CompileScheme] = {}
 
 

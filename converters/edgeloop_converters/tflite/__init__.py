@@ -4,6 +4,7 @@ from edgeloop_converters.tflite.c_array import CArray, model_to_c
 from edgeloop_converters.tflite.calibrate import Ranges
 from edgeloop_converters.tflite.causes import Cause
 from edgeloop_converters.tflite.check import Finding, check
+from edgeloop_converters.tflite.compensate import compensate
 from edgeloop_converters.tflite.delegation import Delegation, OutsideOp, delegation
 from edgeloop_converters.tflite.doctor import Diagnosis, LayerDiagnosis, diagnose
 from edgeloop_converters.tflite.equalize import equalize
@@ -43,6 +44,7 @@ __all__ = [
     "agreement",
     "arrange",
     "check",
+    "compensate",
     "delegation",
     "describe",
     "diagnose",
