@@ -29,7 +29,7 @@ from edgeloop_converters.targets import Target, check_ops, suits
 __all__ = ["Found", "search"]
 
 COMPILE_ONLY = ("int8", "int8-litert", "int8-litert-compact", "dynamic-int8", "float16")
-GENTLER = ("int8-litert-least-error", "int8-equalize-correct-bias", "int16x8")
+GENTLER = ("int8-litert-compensated", "int8-litert-least-error", "int8-equalize-correct-bias", "int16x8")
 RATIOS = (0.25, 0.5, 0.75)
 FINER = (0.125, 0.0625)
 BITS = {"float32": 32, "float16": 16, "weight_only_int4": 4, "dynamic_int4": 4}
