@@ -16,7 +16,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a full-integer (int8) model: an artifact or a plain .tflite")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="where NAME.c and NAME.h are written")
     parser.add_argument("--name", help="the prefix of all names in C (default: the model file's name)")
-    parser.add_argument("--image", metavar="CORE", help="an image for a slot of the firmware instead: cortex-m4, …")
+    parser.add_argument(
+        "--image",
+        metavar="CORE",
+        help="an image for a slot of the firmware instead: cortex-m4, … or its part number, as the device says: 0xc24",
+    )
     parser.add_argument("--slot", metavar="ADDRESS:BYTES", help="the slot that the image is for, as the device says")
     parser.add_argument("--arena", metavar="ADDRESS:BYTES", help="the device's arena")
 
@@ -60,7 +64,10 @@ def write_image(args: argparse.Namespace, model: bytes, path: Path) -> Result:
 
     if args.image is None or args.slot is None or args.arena is None:
         raise ConfigError("an image needs all of --image, --slot and --arena: the device tells them")
-    image = build_image(model, Place(args.image, *memory(args.slot, "slot"), *memory(args.arena, "arena")))
+    memories = *memory(args.slot, "slot"), *memory(args.arena, "arena")
+    is_part = args.image.startswith("0x")
+    place = Place.of_part(int(args.image, 16), *memories) if is_part else Place(args.image, *memories)
+    image = build_image(model, place)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, image.data)
     data = {

@@ -13,7 +13,8 @@ from edgeloop.errors import ConfigError
 from edgeloop.jobdesk import JobsConfig
 from edgeloop.mqtt import parse_broker_url
 from edgeloop.sinks import AnySink
-from edgeloop.sources import AnySource, Camera, PythonSource
+from edgeloop.sources import AnySource, Camera, PluginSource, PythonSource
+from edgeloop.sources.plugin import plugin_kinds
 from edgeloop.topics import check_device_name
 
 if sys.version_info >= (3, 11):
@@ -143,9 +144,13 @@ def load_config(path: str | Path) -> AgentConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         if isinstance(source := table.get("source"), dict) and "call" in source:
             source.setdefault("kind", "python")
+        if isinstance(source, dict) and source.get("kind") in plugin_kinds():
+            table["source"] = {"kind": "plugin", "name": source.pop("kind"), "options": source}
         config = msgspec.convert(table, AgentConfig)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    if isinstance(config.source, PluginSource):
+        config.source.load()  # for what is wrong with its options
     check_device_name(config.device)
     parse_broker_url(config.broker)
     if isinstance(config.source, PythonSource) and config.source.call.count(":") != 1:

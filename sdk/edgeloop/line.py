@@ -59,6 +59,7 @@ class Line:
         self._start_s = time.monotonic()
         self._next_metrics_s = 0.0
         self._untold = False
+        self._source_counted: dict[str, int] = {}
         self._board_lock = threading.Lock()
         self._board: tuple[float, Board] | None = None
 
@@ -128,6 +129,7 @@ class Line:
         self._oversized = self._observer.oversized
         if time.monotonic() >= self._next_metrics_s or final:
             self._next_metrics_s = time.monotonic() + self._config.window_s
+            self._tell_of_source()
             self._tell_statistics()
 
     def status(self) -> Status:
@@ -186,6 +188,13 @@ class Line:
         while changes:
             is_silent, silent_s = changes.popleft()
             self.event("source-silent" if is_silent else "source-back", silent_s=round(silent_s, 1))
+
+    def _tell_of_source(self) -> None:
+        """What a source counts itself (a microcontroller's line does), where it has changed."""
+        counted = self.progress.report().source
+        if counted != self._source_counted:
+            self._source_counted = counted
+            self.event("source-statistics", **counted)
 
     def _tell_statistics(self) -> None:
         if not (self._config.metrics_file or log.isEnabledFor(logging.INFO)):

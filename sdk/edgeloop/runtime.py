@@ -42,7 +42,8 @@ class Runtime:
 
     Args:
         artifact: a path, a file's bytes, or an `Artifact`. Signatures are not checked here: `Artifact.verify` does.
-        backend: the interpreter; None takes the first that is installed.
+        backend: the interpreter, by its name; None takes the first that is installed. Or one that is open and runs this
+            very model: it isn't closed with the runtime.
         threads: the interpreter's threads; "auto" measures at the first start, and remembers (see `edgeloop.threads`).
         kernels: "reference" for the kernels that give the same bits on every processor.
         delegate: "edgetpu", "gpu", or a delegate's shared library by its path. Where it can't be had the model runs on
@@ -63,15 +64,18 @@ class Runtime:
         self,
         artifact: str | os.PathLike[str] | bytes | Artifact,
         *,
-        backend: BackendName | None = None,
+        backend: BackendName | Backend | None = None,
         threads: int | Literal["auto"] = 1,
         kernels: Kernels = "default",
         delegate: str | None = None,
         memory_bytes: int = 8 << 20,
     ) -> None:
         self.artifact = artifact if isinstance(artifact, Artifact) else read_artifact(artifact)
-        self.threads = _threads(self.artifact, backend, threads, kernels, delegate)
-        self._backend = _open(self.artifact, backend, self.threads, kernels, delegate)
+        if backend is None or isinstance(backend, str):
+            self.threads = _threads(self.artifact, backend, threads, kernels, delegate)
+            self._backend = _open(self.artifact, backend, self.threads, kernels, delegate)
+        else:
+            self.threads, self._backend = 1, backend
         _check_tensors(self.artifact, self._backend)
         _check_golden(self.artifact, self._backend)
         self._steps = self.manifest.preprocessing

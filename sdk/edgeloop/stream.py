@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple
 
@@ -95,6 +95,11 @@ class Stream:
         """How many wait for the model now."""
         return len(self._queue)
 
+    def statistics(self) -> dict[str, int]:
+        """What the source counts itself; see `edgeloop.sources.plugin`."""
+        statistics = getattr(self._source, "statistics", None)
+        return dict(statistics()) if statistics is not None else {}
+
     def take(self, timeout_s: float) -> list[Arrived]:
         """The next inputs, as soon as there is one; none after `timeout_s`, or when the source has ended."""
         return self._queue.take(timeout_s, self._at_once)
@@ -141,6 +146,7 @@ class StreamReport:
         silent_s: for how long it has been silent now; 0 where it isn't.
         duration_s: from the first wait to the last answer, in seconds.
         error: what ended the source, if not its own end.
+        source: what the source counts itself, where it does.
     """
 
     came: int
@@ -155,6 +161,7 @@ class StreamReport:
     silent_s: float
     duration_s: float
     error: Exception | None
+    source: dict[str, int] = field(default_factory=dict)
 
 
 class Progress:
@@ -212,6 +219,7 @@ class Progress:
             silent_s=time.monotonic() - self._last_s if self.is_silent else 0.0,
             duration_s=self._last_s - self._start_s,
             error=stream.error if stream else None,
+            source=stream.statistics() if stream else {},
         )
 
 

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeloop import cli
+from serial_device import Process
 
 pytest.importorskip("serial", reason="needs edgeloop[bridge]")
 
@@ -35,3 +42,75 @@ def test_no_port_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setattr(list_ports, "comports", list)
     assert cli.main(["bridge", "ports"]) == 0
     assert "no serial port found" in capsys.readouterr().out
+
+
+@pytest.fixture
+def terminal(firmware_process: Path) -> Iterator[str]:
+    process = Process(firmware_process, "--pty")
+    yield process.read(5).decode().strip()
+    process.process.kill()
+    process.close()
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    assert cli.main(["bridge", *arguments, "--json"]) == code
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_model_is_pushed_and_run(
+    terminal: str,
+    tmp_path: Path,
+    tiny_int8_model: bytes,
+    answers: Callable[..., bytes],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, inputs = tmp_path / "tiny.tflite", tmp_path / "inputs.npy"
+    model.write_bytes(tiny_int8_model)
+    given = np.array([[1, -2, 3, -4], [5, 6, 7, 8]], np.int8)
+    np.save(inputs, given)
+    assert run(capsys, "infer", terminal, str(inputs), code=2)["error"]["message"].startswith("no model runs")
+    pushed = run(capsys, "push", terminal, str(model), "--trial")
+    assert (pushed["slot"], pushed["resumed_at"], pushed["confirmed"]) == (0, 0, False)
+    assert pushed["model_sha256"] == hashlib.sha256(tiny_int8_model).hexdigest()
+    found = run(capsys, "infer", terminal, str(inputs))
+    wanted = [np.frombuffer(answers(tiny_int8_model, x.tobytes()), np.int8).tolist() for x in given]
+    assert [row["output"] for row in found["inferences"]] == wanted
+    about = run(capsys, "info", terminal)
+    assert [slot["state"] for slot in about["slots"]] == ["trial", "empty"]
+    assert about["model"] == pushed["model_sha256"]
+    benched = run(capsys, "bench", terminal, "--seconds", "0.2", "--inputs", str(inputs))
+    assert benched["inference"]["n"] > 0
+    assert benched["samples"]["rate_hz"] > 0
+
+
+def test_samples_are_printed_with_the_host_s_time(terminal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before_s = time.time()
+    cli.main(["bridge", "stream", terminal, "--seconds", "0.3"])
+    out, err = capsys.readouterr()
+    rows = [line.split(",") for line in out.splitlines()]
+    assert len(rows) > 5
+    assert all(before_s - 1 < float(row[1]) < time.time() + 1 for row in rows)
+    assert all(int(row[3]) == ~int(row[2]) for row in rows)
+    assert f"ramp: {len(rows)} samples" in err
+
+
+def test_a_model_that_the_device_cannot_take_is_an_error(
+    terminal: str, tmp_path: Path, shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = str(shared_dir / "models" / "kws_float32.tflite")
+    assert "op 0 (CONV_2D)" in run(capsys, "push", terminal, unknown, code=2)["error"]["message"]
+    image = tmp_path / "large.img"
+    image.write_bytes(bytes(600_000))
+    message = run(capsys, "push", terminal, str(image), code=2)["error"]["message"]
+    assert message.endswith("an image of 600,000 bytes; slot 0 takes 524,288")
+    image.write_bytes(bytes(600))
+    assert "no image of a model" in run(capsys, "push", terminal, str(image), code=2)["error"]["message"]
+
+
+def test_inputs_that_are_none_are_refused(terminal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "inputs.npy"
+    path.write_bytes(b"hello")
+    assert "not an .npy file" in run(capsys, "infer", terminal, str(path), code=2)["error"]["message"]
+    np.save(path, np.zeros((2, 4), np.float32))
+    assert "int8 or uint8" in run(capsys, "infer", terminal, str(path), code=2)["error"]["message"]

@@ -65,6 +65,7 @@ def status(collector: StatsCollector, board: Board = SILENT, **changes: object) 
         silent_s=7.5,
         duration_s=1.0,
         error=None,
+        source={"device_resets": 2},
     )
     fields: dict[str, object] = {
         "device": "cam-1",
@@ -109,6 +110,7 @@ def test_the_stream_and_the_outbox_are_told(collector: StatsCollector) -> None:
     assert found["edgeloop_source_silent_seconds{}"] == 7.5
     assert found["edgeloop_source_silences_total{}"] == 6
     assert found[r'edgeloop_skipped_total{reason="a \"torn\" one"}'] == 2
+    assert found['edgeloop_source{name="device_resets"}'] == 2
     assert found["edgeloop_messages_pending{}"] == 1
     assert found["edgeloop_connected{}"] == 1
 

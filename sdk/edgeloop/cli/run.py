@@ -28,7 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs",
         help="an .npy file of inputs (n, …), an .npz file with an array `x`, a .csv or .parquet table, a .wav file, an "
-        "image or a folder of images, a .jsonl file, or - for JSON lines on standard input",
+        "image or a folder of images, a .jsonl file, - for JSON lines on standard input, or "
+        "serial:PORT?window=N&period_us=N for a microcontroller's samples",
     )
     parser.add_argument("--backend", help="litert, tflite-runtime or tensorflow (default: the first that is installed)")
     parser.add_argument(
@@ -227,7 +228,11 @@ def _items(args: argparse.Namespace, runtime: Runtime) -> Iterator[Item]:
 
     from edgeloop.sources import SourceItem
     from edgeloop.sources.batches import read_batches
+    from edgeloop.sources.plugin import source_from_text
 
+    plugin = source_from_text(args.inputs)
+    if plugin is not None:
+        return plugin.open()
     if Path(args.inputs).suffix.lower() != ".parquet":
         return _source(args, runtime).open()
     rows = (row for batch in read_batches(args.inputs, args.batch, _columns(args)) for row in batch)

@@ -19,6 +19,7 @@ from edgeloop.sources.images import Images
 from edgeloop.sources.item import Item, SkippedItem, SourceItem
 from edgeloop.sources.lines import JsonLines
 from edgeloop.sources.microphone import Microphone
+from edgeloop.sources.plugin import PluginSource
 from edgeloop.sources.python import PythonSource
 from edgeloop.sources.table import CsvRows
 from edgeloop.sources.topic import Topic
@@ -33,6 +34,7 @@ __all__ = [
     "Item",
     "JsonLines",
     "Microphone",
+    "PluginSource",
     "PythonSource",
     "SkippedItem",
     "SourceItem",
@@ -41,7 +43,9 @@ __all__ = [
     "open_source",
 ]
 
-AnySource: TypeAlias = Arrays | Camera | CsvRows | Images | JsonLines | Microphone | PythonSource | Topic | Wav
+AnySource: TypeAlias = (
+    Arrays | Camera | CsvRows | Images | JsonLines | Microphone | PluginSource | PythonSource | Topic | Wav
+)
 
 
 def open_source(source: AnySource) -> Iterator[Item]:

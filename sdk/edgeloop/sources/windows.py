@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeloop.errors import ConfigError
 
-__all__ = ["sliding_windows", "window_samples"]
+__all__ = ["Windows", "sliding_windows", "window_samples"]
 
 
-def sliding_windows(
-    blocks: Iterable[NDArray[np.float32]], window: int, hop: int
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield (first sample's number, window) for every whole window of a one-dimensional signal.
+class Windows:
+    """The windows of one signal, as its blocks come.
 
     Args:
-        blocks: the signal's parts, of any lengths.
         window: samples in a window.
         hop: samples from one window's start to the next one's; more than `window` leaves gaps.
     """
-    held = np.empty(0, dtype=np.float32)
-    held_at = start = 0
+
+    def __init__(self, window: int, hop: int) -> None:
+        self._window, self._hop = window, hop
+        self._held: NDArray[Any] | None = None
+        self._held_at = self._start = 0
+
+    def add(self, block: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Take a block, (samples,) or (samples, channels), and yield (first sample's number, window) pairs."""
+        held = block if self._held is None else np.concatenate([self._held, block])
+        while self._start + self._window <= self._held_at + len(held):
+            at = self._start - self._held_at
+            yield self._start, held[at : at + self._window].copy()
+            self._start += self._hop
+        done = min(self._start - self._held_at, len(held))
+        self._held, self._held_at = held[done:], self._held_at + done
+
+
+def sliding_windows(blocks: Iterable[NDArray[Any]], window: int, hop: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (first sample's number, window) for every whole window of a signal's blocks; see `Windows`."""
+    windows = Windows(window, hop)
     for block in blocks:
-        held = np.concatenate([held, block])
-        while start + window <= held_at + len(held):
-            yield start, held[start - held_at : start - held_at + window].copy()
-            start += hop
-        done = min(start - held_at, len(held))
-        held, held_at = held[done:], held_at + done
+        yield from windows.add(block)
 
 
 def window_samples(window_s: float, hop_s: float | None, rate_hz: int) -> tuple[int, int]:
