@@ -71,7 +71,7 @@ shift 2
 mount --bind /proc "$root/proc"
 mount --bind /sys "$root/sys"
 mount --bind "$cpuinfo" "$root/proc/cpuinfo"
-exec chroot "$root" /usr/bin/env -i PATH=/usr/bin:/bin LANG=C.UTF-8 "$@"
+exec env -i PATH=/usr/bin:/bin LANG=C.UTF-8 "$(command -v chroot)" "$root" "$@"
 """
 
 
