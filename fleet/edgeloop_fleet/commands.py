@@ -16,8 +16,10 @@ from edgeloop.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgeloop_fleet.incident import Rules
+    from edgeloop_fleet.lake import Lake
+    from edgeloop_fleet.retention import Caretaker
 
-__all__ = ["CENTRE", "DEPLOY", "DEVICES", "INGEST", "MONITOR"]
+__all__ = ["CENTRE", "DEPLOY", "DEVICES", "FORGET", "INGEST", "MONITOR"]
 
 _NEEDS = ("deltalake", "pyarrow")
 _QUIET_S = 2.0
@@ -67,6 +69,27 @@ def _read_rules(args: argparse.Namespace) -> Rules:
     return Rules(alpha=args.alpha, psi_floor=args.psi_floor, window_n=args.window)
 
 
+def _care(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tidy-every",
+        type=float,
+        default=1.0,
+        metavar="HOURS",
+        help="join the lake's small files this often (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep-samples", type=int, metavar="DAYS", help="delete raw samples that are older (default: keep them)"
+    )
+
+
+def _caretaker(args: argparse.Namespace, lake: Lake) -> Caretaker:
+    from edgeloop_fleet.retention import Caretaker
+
+    if args.tidy_every <= 0 or (args.keep_samples is not None and args.keep_samples < 1):
+        raise ConfigError("--tidy-every must be above 0, and --keep-samples at least 1")
+    return Caretaker(lake, every_s=args.tidy_every * 3600, keep_days=args.keep_samples)
+
+
 @contextmanager
 def _until_signal() -> Iterator[threading.Event]:
     """An event that SIGTERM sets, so that a service ends as orderly as by Ctrl-C."""
@@ -82,6 +105,7 @@ def _configure_ingest(parser: argparse.ArgumentParser) -> None:
     _broker(parser)
     _lake(parser)
     parser.add_argument("--shards", default="0-15", help="whose devices, such as 0-7 (default: %(default)s)")
+    _care(parser)
     until = parser.add_mutually_exclusive_group()
     until.add_argument("--once", action="store_true", help="stop when nothing has come for 2 s")
     until.add_argument("--for", type=float, dest="for_s", metavar="SECONDS", help="stop after this long")
@@ -91,8 +115,10 @@ def _ingest(args: argparse.Namespace) -> Result:
     from edgeloop_fleet.ingest import Ingester
     from edgeloop_fleet.lake import Lake
 
-    ingester = Ingester(args.broker, Lake(args.lake), shards=parse_shards(args.shards))
-    with _until_signal() as stop, ingester:
+    lake = Lake(args.lake)
+    ingester = Ingester(args.broker, lake, shards=parse_shards(args.shards))
+    caretaker = _caretaker(args, lake)
+    with _until_signal() as stop, caretaker, ingester:
         ingester.wait_connected()
         end_s = None if args.for_s is None else time.monotonic() + args.for_s
         while not stop.wait(0.1):
@@ -107,6 +133,7 @@ def _configure_centre(parser: argparse.ArgumentParser) -> None:
     _broker(parser)
     _lake(parser)
     _rules(parser)
+    _care(parser)
     parser.add_argument("--artifact", metavar="FILE", help="the deployed artifact, to be watched for drift")
     parser.add_argument(
         "--every", type=float, default=5.0, dest="every_s", metavar="SECONDS", help="evaluate (default: %(default)s)"
@@ -120,7 +147,7 @@ def _centre(args: argparse.Namespace) -> Result:
     artifact = read_artifact(args.artifact) if args.artifact else None
     centre = Centre(args.lake, args.broker, artifact=artifact, rules=_read_rules(args), evaluate_s=args.every_s)
     told: set[tuple[str, int, bool]] = set()
-    with _until_signal() as stop, centre:
+    with _until_signal() as stop, _caretaker(args, centre.lake), centre:
         while not stop.wait(0.5):
             centre.check()
             report = centre.report
@@ -208,6 +235,27 @@ def _devices(args: argparse.Namespace) -> Result:
     return Result({"devices": rows}, "\n".join(lines) or "no device has said anything yet")
 
 
+def _configure_forget(parser: argparse.ArgumentParser) -> None:
+    _lake(parser)
+    parser.add_argument("--device", metavar="NAME", help="whose samples (default: all devices')")
+    parser.add_argument("--days", type=int, metavar="N", help="only those older than N days")
+    parser.add_argument("--why", default="", metavar="TEXT", help="is written down beside what was deleted")
+
+
+def _forget(args: argparse.Namespace) -> Result:
+    from datetime import datetime, timedelta, timezone
+
+    from edgeloop_fleet.lake import Lake
+    from edgeloop_fleet.retention import forget
+
+    if args.days is not None and args.days < 1:
+        raise ConfigError("--days must be at least 1")
+    before = None if args.days is None else (datetime.now(timezone.utc) - timedelta(days=args.days)).date()
+    deleted = forget(Lake(args.lake), device=args.device, before=before, why=args.why)
+    return Result(deleted, ", ".join(f"{count} {table}" for table, count in deleted.items()) + " deleted")
+
+
+FORGET = Command("delete raw samples, by device or by age", _configure_forget, _forget, "fleet", _NEEDS)
 INGEST = Command("store what devices send, and acknowledge it", _configure_ingest, _ingest, "fleet", _NEEDS)
 CENTRE = Command("run ingest and monitor together", _configure_centre, _centre, "fleet", _NEEDS)
 MONITOR = Command("look for drift in the profiles of an artifact", _configure_monitor, _monitor, "fleet", _NEEDS)

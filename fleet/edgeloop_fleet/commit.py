@@ -8,17 +8,19 @@ again what is committed, and finds the other's rows there. The same holds after 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 import pyarrow as pa
 
+from edgeloop.compression import inflate
 from edgeloop.errors import MessageError
-from edgeloop.messages import Ack, State, decode, decode_up
-from edgeloop.topics import UpTopic, parse_up
-from edgeloop_fleet.dedupe import Ranges, Seen
+from edgeloop.messages import MAX_SAMPLE_BYTES, Ack, Part, State, decode, decode_part, decode_up
+from edgeloop.parts import Joiner
+from edgeloop.topics import UpTopic, parse_up, shard_of
+from edgeloop_fleet.dedupe import Ranges, Seen, runs
 from edgeloop_fleet.devices import Devices
 from edgeloop_fleet.errors import LostRaceError
 from edgeloop_fleet.inbox import Received
@@ -35,12 +37,23 @@ _TABLES = ("events", "profiles", "samples", "quarantine")
 
 @dataclass
 class Counters:
-    """What an ingest has done since it started. `received` is the sum of the others and of the states."""
+    """What an ingest has done since it started.
+
+    Args:
+        received: messages that came; the sum of the next five, and of the states.
+        stored: rows that it has committed.
+        duplicates: messages that were stored already.
+        quarantined: messages that didn't validate.
+        parts: pieces of longer messages, but for the last piece of each.
+        foreign: messages of devices that are another ingest's.
+    """
 
     received: int = 0
     stored: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    parts: int = 0
+    foreign: int = 0
 
 
 @dataclass
@@ -51,6 +64,8 @@ class _Sorted:
     states: list[State] = field(default_factory=list)
     identities: set[Identity] = field(default_factory=set)
     duplicates: int = 0
+    parts: int = 0
+    foreign: int = 0
 
 
 class Committer:
@@ -72,7 +87,10 @@ class Committer:
         self._shards = sorted(set(shards))
         self._devices = devices
         self._clock = clock
-        self._seen = Seen()
+        self._seen = Seen(self._committed)
+        self._joiner = Joiner()
+        # Of the batch that is being stored: it may be stored again, but its parts are joined once.
+        self._wholes: dict[Identity, bytes] = {}
         self._versions: dict[str, dict[int, int]] = {}
         self._reload()
 
@@ -94,20 +112,34 @@ class Committer:
         self._store_states(found.states)
         self.counters.received += len(batch)
         self.counters.duplicates += found.duplicates
+        self.counters.parts += found.parts
+        self.counters.foreign += found.foreign
+        self._wholes.clear()
         return _acks(found.identities)
 
     def _sort(self, batch: list[Received]) -> _Sorted:
         found = _Sorted()
         now = self._clock()
+        read: list[tuple[Identity, str, Row]] = []
         for message in batch:
             topic = None
             try:
                 topic = parse_up(message.topic)
+                if shard_of(topic.device) not in self._shards:
+                    found.foreign += 1
+                    continue
                 if topic.kind == "state":
                     if message.payload:  # an empty one clears what is retained: MQTT's way, and no state
                         found.states.append(_state(topic.device, message.payload))
                     continue
-                up = decode_up(topic.kind, topic.device, message.payload)
+                kind, payload = topic.kind, message.payload
+                if kind == "part":
+                    whole = self._join(decode_part(topic.device, payload))
+                    if whole is None:
+                        found.parts += 1
+                        continue
+                    kind, payload = whole
+                up = decode_up(kind, topic.device, payload)
                 table, row = table_of(up), message_row(up, now)
             except MessageError as error:
                 identity = _identity(topic, message.payload)
@@ -116,13 +148,29 @@ class Committer:
                     found.rows["quarantine"].append(row)
                     continue
                 table = "quarantine"
-            key = (row["device"], row["epoch"], row["seq"])
+            read.append(((row["device"], row["epoch"], row["seq"]), table, row))
+        self._seen.load({key[0] for key, _, _ in read})
+        for key, table, row in read:
             if key in self._seen or key in found.identities:
                 found.duplicates += 1
             else:
                 found.rows[table].append(row)
             found.identities.add(key)
         return found
+
+    def _join(self, part: Part) -> tuple[str, bytes] | None:
+        """The kind and the payload of the whole, once it is there.
+
+        A batch that is stored again brings its parts again, of which the earlier ones may be gone: what came out of
+        them is kept until then.
+        """
+        key = (part.device, part.epoch, part.seq)
+        if key not in self._wholes:
+            whole = self._joiner.add(part)
+            if whole is None:
+                return None
+            self._wholes[key] = whole
+        return part.of, self._wholes[key]
 
     def _commit(self, table: str, rows: list[Row]) -> None:
         versions = self._versions[table]
@@ -150,20 +198,22 @@ class Committer:
             self._lake.append("devices", pa.Table.from_pylist(rows, schema=SCHEMAS["devices"]))
 
     def _reload(self) -> None:
-        """Read what is committed: the versions first, so that a commit in between loses a race and is read then.
+        """Read where the lake stands. The identities are read when their devices are heard of, which is later.
 
-        All of it or nothing is taken over: fresh versions with stale identities would let a row in twice.
+        So a commit in between shows in them and not in the versions, and makes us lose a race. The other way round,
+        fresh versions with stale identities would let a row in twice.
         """
-        seen, versions = Seen(), {}
-        where = f"shard IN ({', '.join(map(str, self._shards))})"
+        self._versions = {t: {s: self._lake.transaction_version(t, _app_id(s)) for s in self._shards} for t in _TABLES}
+        self._seen.clear()
+
+    def _committed(self, devices: Collection[str]) -> Iterator[tuple[str, int, int, int]]:
+        where = f"device IN ({', '.join(repr(device) for device in devices)})"  # their names have passed `parse_up`
         for table in _TABLES:
-            versions[table] = {s: self._lake.transaction_version(table, _app_id(s)) for s in self._shards}
-            rows = self._lake.read(table, ("device", "epoch", "seq"), where).sort_by(
-                [("device", "ascending"), ("epoch", "ascending"), ("seq", "ascending")]
-            )
-            columns = (rows[name].to_pylist() for name in ("device", "epoch", "seq"))
-            seen.add(zip(*columns, strict=True))
-        self._seen, self._versions = seen, versions
+            for batch in self._lake.scan(table, ("device", "epoch", "seq"), where):
+                names, epochs, seqs = batch.columns
+                yield from runs(names.cast(pa.string()).dictionary_encode(), epochs, seqs)
+        for row in self._lake.read("forgotten", ("device", "epoch", "first", "last"), where).to_pylist():
+            yield row["device"], row["epoch"], row["first"], row["last"]
 
 
 def _app_id(shard: int) -> str:
@@ -189,6 +239,10 @@ def _identity(topic: UpTopic | None, payload: bytes) -> Identity | None:
     It is then acknowledged too: an outbox that got no answer would send it for ever.
     """
     if topic is None or topic.kind == "state":
+        return None
+    try:
+        payload = inflate(payload, MAX_SAMPLE_BYTES)
+    except MessageError:
         return None
     for read in (msgspec.msgpack.decode, msgspec.json.decode):
         try:

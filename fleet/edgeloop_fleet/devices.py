@@ -23,13 +23,14 @@ class Devices:
     def update(self, state: State) -> bool:
         """Take a state in; whether it changed anything.
 
-        A will is sent by the broker, perhaps minutes late: one of an older epoch than the last birth is stale.
+        A will is sent by the broker, perhaps minutes late: one of an older epoch than the last birth is stale, or of an
+        older session in the same epoch.
         """
         with self._changed:
             last = self._states.get(state.device)
             if last is not None and not state.online and state.model is None:  # a will may not know what ran
                 state = msgspec.structs.replace(state, model=last.model)
-            if last is not None and (state.epoch < last.epoch or state == last):
+            if last is not None and ((state.epoch, state.session) < (last.epoch, last.session) or state == last):
                 return False
             self._states[state.device] = state
             self._changed.notify_all()

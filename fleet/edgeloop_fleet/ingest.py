@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _SESSION_S = 7 * 24 * 3600
 _LONGEST_RETRY_S = 5.0
+_ACK_EXPIRY_S = 3600  # a device that comes back later asks again
+_RECEIVE_MAX = 2000
 
 
 class Ingester:
@@ -47,6 +49,7 @@ class Ingester:
         batch_s: how long a first row waits for others to be committed with, seconds.
         client_id: the name of the broker's session, which keeps messages while we are away; by the shards where None.
         devices: the view that states go to; read from the lake where None.
+        keepalive_s: see `Link`.
 
     Raises:
         ConfigError: a shard that there isn't.
@@ -63,6 +66,7 @@ class Ingester:
         batch_s: float = 0.25,
         client_id: str | None = None,
         devices: Devices | None = None,
+        keepalive_s: int = 30,
     ) -> None:
         shards = sorted(set(shards))
         if not shards or shards[0] < 0 or shards[-1] >= SHARDS:
@@ -77,7 +81,15 @@ class Ingester:
         self._rng = random.Random()  # noqa: S311  # jitter, not a secret
         name = client_id or "edgeloop-ingest-" + "-".join(f"{shard:x}" for shard in shards)
         filters = [topic for shard in shards for topic in shard_filter(shard)]
-        self._link = Link(broker_url, name, on_message=self._inbox.put, subscriptions=filters, session_s=_SESSION_S)
+        self._link = Link(
+            broker_url,
+            name,
+            on_message=self._inbox.put,
+            subscriptions=filters,
+            session_s=_SESSION_S,
+            receive_max=_RECEIVE_MAX,
+            keepalive_s=keepalive_s,
+        )
         self._worker = threading.Thread(target=self._run, name="ingest", daemon=True)
 
     @property
@@ -145,7 +157,7 @@ class Ingester:
                     return
                 longest = min(2 * longest, _LONGEST_RETRY_S)
         for device, ack in acks:
-            self._link.publish(DeviceTopics(device).ack, encode(ack))
+            self._link.publish(DeviceTopics(device).ack, encode(ack), expiry_s=_ACK_EXPIRY_S)
 
 
 def _utc_now() -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from edgeloop_fleet.schemas import PARTITIONED, SCHEMAS, check_table_name
 __all__ = ["Lake"]
 
 _ERRORS = (DeltaError, OSError)
+_DELETE_ATTEMPTS = 5
 
 
 class Lake:
@@ -109,6 +110,21 @@ class Lake:
             except _ERRORS as error:
                 raise LakeError(f"{self._path(table)}: {error}") from error
 
+    def scan(self, table: str, columns: Sequence[str], where: str) -> Iterator[Any]:
+        """`read` in pieces, as `pyarrow.RecordBatch`es whose strings may be views or dictionaries: for long tables.
+
+        Raises:
+            LakeError: the storage failed, or the predicate isn't one.
+        """
+        with self._locks[check_table_name(table)]:
+            handle = self._open_or_none(table)
+        if handle is None:
+            return
+        try:
+            yield from pa.RecordBatchReader.from_stream(handle.scan(columns=list(columns), predicate=where))
+        except _ERRORS as error:
+            raise LakeError(f"{self._path(table)}: {error}") from error
+
     def daft(self, table: str, io_config: Any = None) -> Any:
         """The table as a Daft DataFrame, for queries past one machine.
 
@@ -149,6 +165,29 @@ class Lake:
             except _ERRORS as error:
                 self._handles.pop(table, None)
                 raise LakeError(f"{self._path(table)}: {error}") from error
+
+    def delete(self, table: str, where: str) -> int:
+        """Delete rows; older versions of the table have them until `compact` removes their files.
+
+        Raises:
+            LakeError: the storage failed, or the predicate isn't one; commits in between are waited out five times.
+        """
+        for attempt in range(_DELETE_ATTEMPTS):
+            with self._locks[check_table_name(table)]:
+                handle = self._open_or_none(table)
+                if handle is None:
+                    return 0
+                try:
+                    return int(handle.delete(where)["num_deleted_rows"])
+                except _ERRORS as error:
+                    self._handles.pop(table, None)
+                    if attempt == _DELETE_ATTEMPTS - 1 or not isinstance(error, CommitFailedError):
+                        raise LakeError(f"{self._path(table)}: {error}") from error
+        raise AssertionError  # the last attempt has returned or raised
+
+    def again(self) -> Lake:
+        """The same lake with connections of its own, for work that others shouldn't wait for."""
+        return Lake(self.uri, self._options)
 
     def files(self, table: str) -> int:
         """How many data files the table's latest version has."""

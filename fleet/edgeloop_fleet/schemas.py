@@ -63,6 +63,17 @@ SCHEMAS: dict[str, Any] = {
             *_INGEST.items(),
         ]
     ),
+    # Identities of rows that were deleted (`edgeloop forget`): a device that sends one again doesn't bring it back.
+    "forgotten": pa.schema(
+        [
+            ("device", pa.string()),
+            ("epoch", pa.int64()),
+            ("first", pa.int64()),
+            ("last", pa.int64()),
+            ("why", pa.string()),
+            ("time", _US),
+        ]
+    ),
     # One row for each change of state; the last by (epoch, ingested) holds.
     "devices": _schema(
         device=pa.string(),

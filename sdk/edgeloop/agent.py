@@ -18,11 +18,12 @@ from edgeloop.artifact import read_artifact
 from edgeloop.config import AgentConfig
 from edgeloop.endpoint import MetricsEndpoint
 from edgeloop.errors import DataError, EdgeloopError, InputError
+from edgeloop.fallback import open_outbox
 from edgeloop.jobdesk import JobDesk
 from edgeloop.line import Line
 from edgeloop.notify import Notifier
-from edgeloop.outbox import open_outbox
 from edgeloop.prometheus import to_prometheus
+from edgeloop.redaction import load_redact
 from edgeloop.runtime import Runtime
 from edgeloop.signing import load_public_key
 from edgeloop.sinks import Fanout, JsonLinesSink, Sink
@@ -57,7 +58,6 @@ class AgentReport:
         silences: see there.
         switches: how many newer artifacts it took.
         outbox: the outbox's counters.
-        unqueued_messages: those that the disk had no room for.
         stats: see `RuntimeStats`, of the artifact that ran last.
         shadow: see `ShadowStats`; None without one.
     """
@@ -73,7 +73,6 @@ class AgentReport:
     silences: int
     switches: int
     outbox: dict[str, int]
-    unqueued_messages: int
     stats: dict[str, Any]
     shadow: dict[str, Any] | None
 
@@ -110,7 +109,8 @@ class Agent:
             server = stack.enter_context(StatusServer(directory, line.status))
             runtime = store.start(None if config.artifact is None else read_artifact(config.artifact))
             desk = JobDesk(config.jobs, DeviceTopics(config.device), keys)
-            line.use(*open_outbox(directory / "outbox.sqlite", max_bytes=config.outbox_bytes), desk)
+            redact = None if config.redact is None else load_redact(config.redact)
+            line.use(*open_outbox(directory / "outbox.sqlite", max_bytes=config.outbox_bytes, redact=redact), desk)
             stack.enter_context(line.outbox)
             stack.callback(lambda: line.uplink.stop(drain_s=drain_s))
             stack.callback(desk.close)
@@ -145,7 +145,6 @@ class Agent:
             silences=report.silences,
             switches=line.switches,
             outbox=asdict(status.outbox),
-            unqueued_messages=status.unqueued,
             stats=status.runtime.to_dict(),
             shadow=None if status.shadow is None else asdict(status.shadow),
         )

@@ -12,6 +12,7 @@ from edgeloop.bounded import Policy
 from edgeloop.errors import ConfigError
 from edgeloop.jobdesk import JobsConfig
 from edgeloop.mqtt import parse_broker_url
+from edgeloop.pacing import UplinkConfig, parse_quiet_hours
 from edgeloop.sinks import AnySink
 from edgeloop.sources import AnySource, Camera, PluginSource, PythonSource
 from edgeloop.sources.plugin import plugin_kinds
@@ -110,6 +111,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sample_bytes_per_day: the budget for picked inputs; 0 sends none.
         outbox_bytes: what may wait on disk.
         jobs: what other machines may have this one compute; see `edgeloop.jobdesk`.
+        redact: `module:function` that each message is given to before it is queued; see `edgeloop.redaction`.
+        uplink: what may be used of the network; see `edgeloop.pacing`.
     """
 
     device: str
@@ -130,6 +133,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_bytes_per_day: Annotated[float, msgspec.Meta(ge=0)] = 1e6
     outbox_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 64 << 20
     jobs: JobsConfig = JobsConfig()
+    redact: str | None = None
+    uplink: UplinkConfig = UplinkConfig()
 
 
 def load_config(path: str | Path) -> AgentConfig:
@@ -157,6 +162,8 @@ def load_config(path: str | Path) -> AgentConfig:
         raise ConfigError(f"{path}: source.call is {config.source.call!r}: write 'module:function'")
     if config.metrics is not None:
         parse_listen(config.metrics.listen)
+    if config.uplink.quiet_hours is not None:
+        parse_quiet_hours(config.uplink.quiet_hours)
     base = path.resolve().parent
     shadow = config.shadow
 

@@ -19,6 +19,7 @@
     │   └── MessageError                   a message doesn't validate
     ├── GateError                          measured, and it doesn't hold (the command line exits with 1)
     ├── MissingExtraError                  a part needs an extra that isn't installed
+    ├── StorageError                       the device's disk is full or fails; nothing was changed
     ├── BrokerError                        the broker can't be reached, or refused us
     └── PlaceError                         a device or an emulator can't be reached, or couldn't do a job
 
@@ -49,6 +50,7 @@ __all__ = [
     "OlderVersionError",
     "PlaceError",
     "SignatureError",
+    "StorageError",
     "TruncatedError",
 ]
 
@@ -127,6 +129,10 @@ class GateError(EdgeloopError):
 
 class BrokerError(EdgeloopError):
     """The MQTT broker can't be reached, or refused the connection."""
+
+
+class StorageError(EdgeloopError):
+    """The device's disk is full or fails; nothing was changed."""
 
 
 class PlaceError(EdgeloopError):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,7 +35,6 @@ __all__ = ["Line"]
 
 log = logging.getLogger(__name__)
 
-_HELD_MESSAGES = 256  # profiles and events that wait in memory while the disk is full
 _BOARD_S = 1.0
 
 
@@ -54,8 +51,7 @@ class Line:
         self._rng = np.random.default_rng()
         self._shadow: Shadow[Observer] | None = None
         self._shadow_stats: ShadowStats | None = None
-        self._unqueued = self._oversized = 0
-        self._held: deque[Up] = deque(maxlen=_HELD_MESSAGES)
+        self._oversized = 0
         self._start_s = time.monotonic()
         self._next_metrics_s = 0.0
         self._untold = False
@@ -65,8 +61,9 @@ class Line:
 
     def use(self, outbox: Outbox, kind: str, desk: JobDesk) -> None:
         """Take the outbox and the desk for jobs, and make the uplink that empties the one and fills the other."""
+        config = self._config
         self.outbox, self._outbox_kind = outbox, kind
-        self.uplink = Uplink(outbox, parse_broker_url(self._config.broker), self._config.device, desk=desk)
+        self.uplink = Uplink(outbox, parse_broker_url(config.broker), config.device, desk=desk, config=config.uplink)
 
     def started(self, runtime: Runtime, store: ArtifactStore) -> None:
         """Tell what runs and what couldn't, and begin to send."""
@@ -145,7 +142,6 @@ class Line:
             stream=self.progress.report(),
             outbox=self.outbox.counters(),
             outbox_kind=self._outbox_kind,
-            unqueued=self._unqueued,
             oversized=self._oversized,
             switches=self.switches,
             shadow=self._shadow_stats if shadow is None else shadow.stats(),
@@ -167,21 +163,9 @@ class Line:
             self._put(messages, values)
 
     def _put(self, messages: Sequence[Up], values: Sequence[float | None]) -> None:
-        """Queue messages. On a full disk profiles and events wait in memory for a better moment, samples are lost."""
-        if not messages:
-            return
-        together = [*self._held, *messages]
-        try:
-            self.outbox.put(together, [None] * len(self._held) + list(values))
-        except sqlite3.Error as error:
-            log.log(logging.DEBUG if self._unqueued else logging.WARNING, "outbox: %s", error)
-            for message, value in zip(messages, values, strict=True):
-                self._unqueued += value is not None or len(self._held) == _HELD_MESSAGES
-                if value is None:
-                    self._held.append(message)
-            return
-        self._held.clear()
-        self.uplink.wake()
+        """Queue messages; without any, what a full disk didn't take before."""
+        if self.outbox.offer(messages, values) and messages:
+            self.uplink.wake()
 
     def _tell_of_silence(self) -> None:
         changes = self.progress.changes
@@ -205,7 +189,7 @@ class Line:
             if self._config.metrics_file:
                 write_atomic(self._config.metrics_file, to_prometheus(status))
             self._untold = False
-        except (OSError, sqlite3.Error) as error:  # a full disk, or one that fails, is no reason to stop seeing
+        except OSError as error:  # a full disk, or one that fails, is no reason to stop seeing
             log.log(logging.DEBUG if self._untold else logging.WARNING, "statistics: %s", error)
             self._untold = True
 

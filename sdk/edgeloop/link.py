@@ -12,16 +12,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
+from edgeloop.buffered import BufferedClient
 from edgeloop.errors import BrokerError
 from edgeloop.mqtt import BrokerAddress, make_client, parse_broker_url
+from edgeloop.properties import connect_properties, publish_properties
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,8 +35,23 @@ _KEEPALIVE_S = 30
 _FIRST_BACKOFF_S = 0.25
 _LAST_BACKOFF_S = 30.0
 _DRAIN_S = 3.0
+_TAKEN_OVER_ATTEMPTS = 5  # of back-off where another client has our name: the two would throw each other out for ever
+_READS = 64  # packets, before others get their turn
+_RECEIVE_MAX = 20  # what is under way to a broker that doesn't say what it takes (Mosquitto's own default)
+_OTHER_VERSION_AFTER = 3
 
 OnMessage = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    """A message that others have handed over, with the future that tells them what became of it."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    expiry_s: int
+    future: Future[None]
 
 
 def _nothing() -> None:
@@ -44,6 +60,9 @@ def _nothing() -> None:
 
 class Link:
     """An MQTT 5 connection that comes back by itself, with full jitter between attempts (Brooker, AWS, 2015).
+
+    A broker that refuses MQTT 5 is spoken to in 3.1.1 from then on: without expiry, bounds on what is under way, and
+    marks on historical messages. One that hangs up without a word is tried three times in each, until it has answered.
 
     Args:
         address: the broker's address, or its URL (see `parse_broker_url`).
@@ -56,6 +75,11 @@ class Link:
         on_ready: called on the link's thread at each connect, once all is subscribed.
         on_step: called on the link's thread after whatever wakes it (`wake` among it), and at least twice a second,
             while there is a connection.
+        on_unheard: called on the link's thread where the broker says of a message sent with `send` that nobody has
+            subscribed to it.
+        receive_max: how many messages the broker may send before we have acknowledged the first.
+        keepalive_s: after this long without a word from either side the broker is asked whether it is there, and
+            after this long without an answer the connection is given up.
         rng: draws the jitter.
     """
 
@@ -70,27 +94,33 @@ class Link:
         will: Callable[[], tuple[str, bytes]] | None = None,
         on_ready: Callable[[], None] = _nothing,
         on_step: Callable[[], None] = _nothing,
+        on_unheard: Callable[[], None] = _nothing,
+        receive_max: int = 64,
+        keepalive_s: int = _KEEPALIVE_S,
         rng: random.Random | None = None,
     ) -> None:
         self._address = address if isinstance(address, BrokerAddress) else parse_broker_url(address)
         self.url = str(self._address)
-        self._client = make_client(self._address, client_id)
+        self._client_id = client_id
+        self._receive_max, self._keepalive_s = receive_max, keepalive_s
+        self._version_5, self._hung_up, self._answered = True, 0, False
+        self._taken_over = False
         self._subscriptions = dict.fromkeys(subscriptions)
         self._will, self._on_ready, self._on_step = will, on_ready, on_step
+        self._on_unheard = on_unheard
         self._session_s = session_s
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self._on_message = on_message
-        self._outgoing: deque[tuple[str, bytes, bool, Future[None]]] = deque()
-        self._unacknowledged: dict[int, Future[None]] = {}
+        self._outgoing: deque[_Outgoing] = deque()
+        self._under_way: dict[int, _Outgoing | int] = {}  # by packet id: what it is, or only its size in bytes
+        self._broker_max, self.broker_max_bytes = _RECEIVE_MAX, 1 << 28
+        self.bytes_under_way = 0
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._problem = "no answer yet"
         self._wake_read, self._wake_write = -1, -1
+        self._client = self._new_client()
         self._thread = threading.Thread(target=self._run, name=f"link {client_id}", daemon=True)
-        self._client.on_connect = self._connected
-        self._client.on_subscribe = self._subscribed
-        self._client.on_publish = self._published
-        self._client.on_message = self._received
 
     def __enter__(self) -> Self:
         """Start connecting; see `wait_connected`."""
@@ -118,10 +148,17 @@ class Link:
         if not self._ready.wait(timeout_s):
             raise BrokerError(f"broker {self.url}: not connected after {timeout_s:g} s: {self._problem}")
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Future[None]:
-        """Send with QoS 1 as soon as there is a connection. The future is done when the broker has it (PUBACK)."""
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int = 0) -> Future[None]:
+        """Send with QoS 1 as soon as there is a connection. The future is done when the broker has it (PUBACK).
+
+        Args:
+            topic: where to.
+            payload: what.
+            retain: whether the broker keeps it for those who subscribe later.
+            expiry_s: for how long the broker may hold it for those who are away; 0 for ever.
+        """
         future: Future[None] = Future()
-        self._outgoing.append((topic, payload, retain, future))
+        self._outgoing.append(_Outgoing(topic, payload, retain, expiry_s, future))
         self.wake()
         return future
 
@@ -132,9 +169,18 @@ class Link:
 
     # All below runs on the link's own thread, paho's callbacks among it, and may be called from the hooks.
 
-    def send(self, topic: str, payload: bytes) -> None:
-        """Send with QoS 1 now, without a future. Only from a hook."""
-        self._client.publish(topic, payload, qos=1)
+    @property
+    def room(self) -> int:
+        """How many messages the broker takes before it has acknowledged one of those that are under way."""
+        return self._broker_max - len(self._under_way)
+
+    def send(self, topic: str, payload: bytes, *, expiry_s: int = 0, historical: bool = False) -> int:
+        """Send with QoS 1 now, without a future; give the packet id. Only from a hook, and while there is `room`."""
+        properties = publish_properties(expiry_s=expiry_s, historical=historical) if self._version_5 else None
+        packet_id = self._client.publish(topic, payload, qos=1, properties=properties).mid
+        self._under_way[packet_id] = len(payload)
+        self.bytes_under_way += len(payload)
+        return packet_id
 
     def subscribe(self, topic: str) -> None:
         """Subscribe to one more filter, now and at each connect. Only from a hook."""
@@ -149,8 +195,12 @@ class Link:
     def _run(self) -> None:
         attempt = 0
         while not self._stopping.is_set():
+            self._taken_over = False
             if self._connect() and self._serve():
                 attempt = 0
+            if self._taken_over:
+                log.warning("broker %s: another client has come under our name, %s", self.url, self._client_id)
+                attempt = max(attempt, _TAKEN_OVER_ATTEMPTS)
             self._ready.clear()
             if not self._stopping.is_set():
                 longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2**attempt)
@@ -158,21 +208,33 @@ class Link:
                 attempt = min(attempt + 1, 16)
         self._disconnect()
 
+    def _new_client(self) -> BufferedClient:
+        client = make_client(
+            self._address, self._client_id, version_5=self._version_5, clean_session=not self._session_s
+        )
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_subscribe = self._subscribed
+        client.on_publish = self._published
+        client.on_message = self._received
+        return client
+
     def _connect(self) -> bool:
-        properties = None
-        if self._session_s:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
-            properties.SessionExpiryInterval = self._session_s
+        """Connect anew, with none of paho's memories: what was under way is ours to send again."""
+        again = [message for message in self._under_way.values() if isinstance(message, _Outgoing)]
+        self._outgoing.extendleft(reversed(again))
+        self._under_way.clear()
+        self.bytes_under_way = 0
+        self._broker_max, self.broker_max_bytes = _RECEIVE_MAX, 1 << 28
+        self._client = self._new_client()
         if self._will is not None:
             self._client.will_set(*self._will(), qos=1, retain=True)
+        options: dict[str, Any] = {}
+        if self._version_5:
+            options["clean_start"] = not self._session_s
+            options["properties"] = connect_properties(session_s=self._session_s, receive_max=self._receive_max)
         try:
-            self._client.connect(
-                self._address.host,
-                self._address.port,
-                _KEEPALIVE_S,
-                clean_start=not self._session_s,
-                properties=properties,
-            )
+            self._client.connect(self._address.host, self._address.port, self._keepalive_s, **options)
         except OSError as error:
             self._problem = str(error)
             log.info("broker %s: %s", self.url, error)
@@ -186,16 +248,26 @@ class Link:
             if self._ready.is_set():
                 was_ready = True
                 self._on_step()
+                if self._client.want_write():
+                    self._client.loop_write()
             if self._stopping.is_set() and not self._drain():
                 break
         if not self._stopping.is_set():
             log.warning("broker %s: the connection ended", self.url)
+            self._hung_up += 1
+            if not self._answered and self._hung_up % _OTHER_VERSION_AFTER == 0:
+                self._change_version("it hangs up")
         return was_ready
+
+    def _change_version(self, why: str) -> None:
+        self._version_5 = not self._version_5
+        spoken = "5" if self._version_5 else "3.1.1, without expiry, flow control and marks"
+        log.warning("broker %s: %s: speaking MQTT %s", self.url, why, spoken)
 
     def _drain(self) -> bool:
         """Send what waits and hear its PUBACKs; gives up after 3 s, or where there is no connection."""
         deadline = time.monotonic() + _DRAIN_S
-        while (self._outgoing or self._unacknowledged) and self._ready.is_set() and time.monotonic() < deadline:
+        while (self._outgoing or self._under_way) and self._ready.is_set() and time.monotonic() < deadline:
             if not self._step(0.05):
                 break
         return False
@@ -208,7 +280,8 @@ class Link:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         poll.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
-        pending = getattr(sock, "pending", int)()  # TLS may hold decrypted bytes that poll() doesn't see
+        # TLS may hold decrypted bytes that poll() doesn't see, and so may the client.
+        pending = self._client.has_input or getattr(sock, "pending", int)()
         events = dict(poll.poll(0 if pending else int(timeout_s * 1000)))
         if self._wake_read in events:
             with contextlib.suppress(BlockingIOError):
@@ -216,32 +289,56 @@ class Link:
         self._send_outgoing()
         result = MQTTErrorCode.MQTT_ERR_SUCCESS
         if pending or events.get(sock.fileno(), 0) & ~select.POLLOUT:
-            result = self._client.loop_read()
+            result = self._read(sock)
         if result == 0 and self._client.want_write():
             result = self._client.loop_write()
         return result == 0 and self._client.loop_misc() == 0
 
+    def _read(self, sock: Any) -> MQTTErrorCode:
+        """Read what has come: paho takes one packet at a time where nothing of ours is under way."""
+        readable = select.poll()
+        readable.register(sock, select.POLLIN)
+        for _ in range(_READS):
+            result = self._client.loop_read()
+            if result != 0 or self._client.socket() is None:
+                break
+            if not (self._client.has_input or readable.poll(0)):
+                break
+        return result
+
     def _send_outgoing(self) -> None:
-        while self._outgoing and self._ready.is_set():
-            topic, payload, retain, future = self._outgoing.popleft()
-            self._unacknowledged[self._client.publish(topic, payload, qos=1, retain=retain).mid] = future
+        while self._outgoing and self._ready.is_set() and self.room > 0:
+            message = self._outgoing.popleft()
+            properties = publish_properties(expiry_s=message.expiry_s) if self._version_5 else None
+            sent = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
+            self._under_way[sent.mid] = message
 
     def _disconnect(self) -> None:
         self._client.disconnect()
         while self._client.socket() is not None and self._client.want_write() and self._client.loop_write() == 0:
             pass
-        lost = [*self._unacknowledged.values(), *(future for *_, future in self._outgoing)]
-        for future in lost:
-            future.set_exception(BrokerError(f"broker {self.url}: closed before it acknowledged a message"))
+        for message in [*self._under_way.values(), *self._outgoing]:
+            if isinstance(message, _Outgoing):
+                error = BrokerError(f"broker {self.url}: closed before it acknowledged a message")
+                message.future.set_exception(error)
 
-    def _connected(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _connected(self, _client: Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._problem = f"refused: {reason}"
             log.warning("broker %s: refused: %s", self.url, reason)
-        elif self._subscriptions:
+            if self._version_5 and str(reason) == "Unsupported protocol version":
+                self._change_version("it refuses MQTT 5")
+            return
+        self._answered = True
+        self._broker_max = getattr(properties, "ReceiveMaximum", 65535 if self._version_5 else _RECEIVE_MAX)
+        self.broker_max_bytes = getattr(properties, "MaximumPacketSize", 1 << 28)
+        if self._subscriptions:
             self._client.subscribe([(topic, 1) for topic in self._subscriptions])
         else:
             self._become_ready()
+
+    def _disconnected(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._taken_over = str(reason) == "Session taken over"
 
     def _become_ready(self) -> None:
         if not self._ready.is_set():
@@ -257,13 +354,17 @@ class Link:
             self._become_ready()
 
     def _published(self, _client: Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
-        future = self._unacknowledged.pop(mid, None)
-        if future is None:
-            return
-        if reason.is_failure:
-            future.set_exception(BrokerError(f"broker {self.url}: refused a message: {reason}"))
-        else:
-            future.set_result(None)
+        message = self._under_way.pop(mid, None)
+        if isinstance(message, int):
+            self.bytes_under_way -= message
+            if reason.is_failure:  # the centre's acknowledgement won't come either, and it is sent again
+                log.warning("broker %s: refused a message: %s", self.url, reason)
+            elif str(reason) == "No matching subscribers":
+                self._on_unheard()
+        elif message is not None and reason.is_failure:
+            message.future.set_exception(BrokerError(f"broker {self.url}: refused a message: {reason}"))
+        elif message is not None:
+            message.future.set_result(None)
 
     def _received(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         if self._on_message is not None:

@@ -6,16 +6,19 @@ sequence counts from 1 within it. The centre de-duplicates by it and acknowledge
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeloop.compression import deflate, inflate
 from edgeloop.errors import MessageError
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",
+    "MAX_SAMPLE_BYTES",
     "Ack",
     "ArtifactRef",
     "BlobRef",
@@ -23,20 +26,27 @@ __all__ = [
     "EventMessage",
     "JobOffer",
     "JobReply",
+    "ModelRef",
+    "Part",
     "ProfileMessage",
     "SampleMessage",
     "State",
     "Up",
     "decode",
+    "decode_part",
     "decode_up",
     "encode",
+    "encode_up",
     "kind_of",
     "pack_array",
     "unpack_array",
 ]
 
 MAX_PAYLOAD_BYTES = 1 << 20
-"""No message is longer. An artifact goes in chunks; an input that doesn't fit isn't sampled."""
+"""No message is longer. An artifact goes in chunks, and so does a sample that doesn't fit."""
+
+MAX_SAMPLE_BYTES = 8 << 20
+"""No sample is longer, with its parts joined and inflated."""
 
 Device = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -105,8 +115,28 @@ class EventMessage(Up, frozen=True, kw_only=True, tag="event", tag_field="kind")
     detail: dict[Text, Text | float | int] = {}
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A piece of a message that is too long for one: `device`, `epoch` and `seq` are those of the whole.
+
+    `of` is the whole's kind; `crc` the CRC-32 of its `size_bytes` bytes as they would have gone over the wire.
+    """
+
+    device: Device
+    epoch: Sequence
+    seq: Sequence
+    of: Literal["sample"]
+    index: Annotated[int, msgspec.Meta(ge=0, le=4095)]
+    count: Annotated[int, msgspec.Meta(ge=2, le=4096)]
+    size_bytes: Annotated[int, msgspec.Meta(ge=2, le=MAX_SAMPLE_BYTES)]
+    crc: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+    data: bytes
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Birth and will, retained. A will of an older `epoch` than the last birth is stale: the device is alive."""
+    """Birth and will, retained. A will of an older `epoch` or `session` than the last birth is stale: the device lives.
+
+    `session` counts the connections of one epoch.
+    """
 
     device: Device
     epoch: Sequence
@@ -114,6 +144,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     time_s: float
     model: ModelRef | None = None
     edgeloop: Text = ""
+    session: Sequence = 0
 
 
 class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,6 +225,12 @@ def encode(message: msgspec.Struct) -> bytes:
     return msgspec.msgpack.encode(message) if binary else msgspec.json.encode(message)
 
 
+def encode_up(message: Up) -> bytes:
+    """A message from a device as it goes over the wire: where it holds arrays, deflated if that pays."""
+    payload = encode(message)
+    return deflate(payload) if kind_of(message) in _BINARY else payload
+
+
 def decode(payload: bytes, kind: type[T]) -> T:
     """Read and validate a JSON message. Raises `MessageError`."""
     if len(payload) > MAX_PAYLOAD_BYTES:
@@ -208,12 +245,16 @@ def decode_up(kind: str, device: str, payload: bytes) -> Message:
     """Read and validate a message that came on the topic of `device` for `kind`.
 
     Raises:
-        MessageError: an unknown kind, too long, not valid, or with another device in it than in its topic.
+        MessageError: an unknown kind, too long (inflated, too), not valid, or with another device in it than in its
+            topic.
     """
     if kind not in _UP:
         raise MessageError(f"unknown kind of message {kind[:64]!r}")
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise MessageError(f"a payload of {len(payload)} bytes is past the limit of {MAX_PAYLOAD_BYTES}")
+    limit = MAX_SAMPLE_BYTES if kind == "sample" else MAX_PAYLOAD_BYTES
+    if len(payload) > limit:
+        raise MessageError(f"a payload of {len(payload)} bytes is past the limit of {limit}")
+    if kind in _BINARY:
+        payload = inflate(payload, limit)
     read: Any = msgspec.msgpack.decode if kind in _BINARY else msgspec.json.decode
     try:
         message = read(payload, type=_UP[kind])
@@ -222,9 +263,24 @@ def decode_up(kind: str, device: str, payload: bytes) -> Message:
     if message.device != device:
         raise MessageError(f"a {kind} of device {message.device!r} came on the topic of {device!r}")
     if isinstance(message, SampleMessage):
-        for array in (message.input, message.output):
-            unpack_array(array)
+        _check_array(message.input)
+        _check_array(message.output)
     return message  # type: ignore[no-any-return]  # read() is one of two overloads
+
+
+def decode_part(device: str, payload: bytes) -> Part:
+    """Read and validate a part that came on the topic of `device`. Raises `MessageError`."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise MessageError(f"a payload of {len(payload)} bytes is past the limit of {MAX_PAYLOAD_BYTES}")
+    try:
+        part = msgspec.msgpack.decode(payload, type=Part)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MessageError(f"not a valid part: {error}") from error
+    if part.device != device:
+        raise MessageError(f"a part of device {part.device!r} came on the topic of {device!r}")
+    if part.seq < 1:
+        raise MessageError("no identity: a sequence number counts from 1")
+    return part
 
 
 def pack_array(array: NDArray[np.generic]) -> Array:
@@ -238,9 +294,10 @@ def pack_array(array: NDArray[np.generic]) -> Array:
 
 def unpack_array(array: Array) -> NDArray[Any]:
     """The array that `pack_array` packed, read-only. Raises `MessageError` where bytes and shape don't fit."""
-    count = 1
-    for axis in array.shape:
-        count *= axis
-    if count * _ITEM_BYTES[array.dtype] != len(array.data):
-        raise MessageError(f"{len(array.data)} bytes are not an array of shape {array.shape} and {array.dtype}")
+    _check_array(array)
     return np.frombuffer(array.data, dtype=np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
+
+
+def _check_array(array: Array) -> None:
+    if math.prod(array.shape) * _ITEM_BYTES[array.dtype] != len(array.data):
+        raise MessageError(f"{len(array.data)} bytes are not an array of shape {array.shape} and {array.dtype}")

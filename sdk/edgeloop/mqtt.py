@@ -1,4 +1,4 @@
-"""The broker's address, and a paho client with our settings."""
+"""The broker's address, a paho client with our settings, and the properties of MQTT 5 that we send."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from edgeloop.errors import ConfigError
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client
+    from edgeloop.buffered import BufferedClient
 
 __all__ = ["BrokerAddress", "make_client", "parse_broker_url"]
 
@@ -50,16 +50,35 @@ def parse_broker_url(url: str) -> BrokerAddress:
     return BrokerAddress(host, port or _PORTS[parts.scheme], parts.scheme == "mqtts")
 
 
-def make_client(address: BrokerAddress, client_id: str) -> Client:
-    """A paho client for MQTT 5, not connected yet.
+def make_client(
+    address: BrokerAddress, client_id: str, *, version_5: bool = True, clean_session: bool = True
+) -> BufferedClient:
+    """A paho client for MQTT 5, or for 3.1.1, not connected yet.
+
+    Args:
+        address: the broker.
+        client_id: the broker's name for the session.
+        version_5: whether MQTT 5 is spoken.
+        clean_session: for 3.1.1, where it must be known this early.
 
     User and password, if any, are those of `EDGELOOP_MQTT_USER` and `EDGELOOP_MQTT_PASSWORD`; TLS trusts the system's
     certificates.
     """
-    from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
+    from edgeloop.buffered import BufferedClient
+
+    if version_5:
+        client = BufferedClient(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
+    else:
+        client = BufferedClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv311,
+            clean_session=clean_session,
+        )
+    # The link itself sees to it that no more is under way than the broker allows.
+    client.max_inflight_messages_set(0)
     if user := os.environ.get("EDGELOOP_MQTT_USER"):
         client.username_pw_set(user, os.environ.get("EDGELOOP_MQTT_PASSWORD"))
     if address.tls:

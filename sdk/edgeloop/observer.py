@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgeloop.config import AgentConfig
 from edgeloop.manifest import Manifest
 from edgeloop.messages import (
-    MAX_PAYLOAD_BYTES,
+    MAX_SAMPLE_BYTES,
     EventMessage,
     ModelRef,
     ProfileMessage,
@@ -138,7 +138,7 @@ class Observer:
             self._budget = Budget(self._config.sample_bytes_per_day, monotonic_s)
         inputs = _sendable(seen.inputs)
         size = inputs[0].nbytes + seen.outputs[0].nbytes + _SAMPLE_OVERHEAD_BYTES
-        if size + _REF_CHARACTERS * 4 > MAX_PAYLOAD_BYTES:
+        if size + _REF_CHARACTERS * 4 > MAX_SAMPLE_BYTES:
             self.oversized += len(seen)
             return [], []
         affordable = self._budget.available(monotonic_s) / size

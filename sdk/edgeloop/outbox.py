@@ -1,44 +1,47 @@
 """The outbox: the device's queue on disk. A row leaves it only when the centre has committed it to the lake.
 
 SQLite in WAL mode with `synchronous=FULL`: what `put` has returned for survives a power cut. Rows put together are one
-transaction, and one sync.
+transaction, and one sync. Forgetting isn't synced: what comes back after a power cut is sent again, and known there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import msgspec
 
-from edgeloop.errors import ConfigError
-from edgeloop.messages import Ack, Up, encode, kind_of
+from edgeloop.errors import StorageError
+from edgeloop.held import Held
+from edgeloop.messages import MAX_SAMPLE_BYTES, Ack, Up, encode_up, kind_of
+from edgeloop.outbox_counters import COUNTED, OutboxCounters
+from edgeloop.outbox_file import Reserve, is_damage, is_locked, lock, open_checked, storage_errors, transaction
+from edgeloop.redaction import Redact, redacted
+from edgeloop.thinning import drop_samples, merge_profiles
 
-__all__ = ["Outbox", "OutboxCounters", "Row", "open_outbox"]
+__all__ = ["MEMORY", "Outbox", "OutboxCounters", "Row"]
 
 log = logging.getLogger(__name__)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS rows (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    epoch INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    value REAL,
-    payload BLOB NOT NULL,
-    UNIQUE (epoch, seq)
-) STRICT;
-CREATE INDEX IF NOT EXISTS rows_by_value ON rows (value) WHERE value IS NOT NULL;
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT;
-"""
+MEMORY = ":memory:"
+"""The path of an outbox that has no file, and goes with the process."""
+
+_MAY_BE_SENT_AHEAD = 256  # rows, for each write of how far they may have been sent
+_ROOM = 0.95  # a full outbox is thinned down to this, so that it isn't at every put
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,54 +55,99 @@ class Row:
     payload: bytes
 
 
-@dataclass(frozen=True)
-class OutboxCounters:
-    """Since the outbox was made: `put` = `acknowledged` + `dropped` + `pending`; `pending_bytes` of payload wait."""
-
-    put: int
-    acknowledged: int
-    dropped: int
-    pending: int
-    pending_bytes: int
-
-
 class Outbox:
     """The queue of one device.
 
     Args:
-        path: the database file; made with its folder where absent.
-        max_bytes: payload that may wait. Past it, samples go, those of the lowest value first; events and profiles
-            are never dropped.
+        path: the database file; made with its folder where absent. One that is damaged is set aside as
+            `<path>.damaged`, and what can be read of it is taken over. See `MEMORY`, too.
+        max_bytes: payload that may wait. Past it, samples go, those of the lowest value first; then profiles that were
+            never sent are merged with their neighbours; all else is kept, whatever it takes.
+        max_rows: how many messages may wait, likewise.
+        redact: is given each message before it is queued, and gives back what may leave the device in its place, or
+            None for nothing. Where it raises, the message is kept back too.
 
     Raises:
-        ConfigError: the file is no SQLite database, another process holds it, or the disk is full.
+        ConfigError: another process holds the file.
+        StorageError: it can't be opened, or the disk is full.
 
     Safe from several threads.
     """
 
-    def __init__(self, path: str | Path, *, max_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        max_bytes: int = 64 << 20,
+        max_rows: int = 100_000,
+        redact: Redact | None = None,
+    ) -> None:
         self._path = Path(path)
-        self._max_bytes = max_bytes
+        self._max_bytes, self._max_rows = max_bytes, max_rows
+        self._redact = redact
         self._lock = threading.Lock()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
+        self._held = Held()
+        self._counts: Counter[str] = Counter()  # of this run alone, until they are written
+        self.epoch, self._seq = 0, 0
+        with storage_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        is_file = str(path) != MEMORY
+        self._locked = lock(self._path) if is_file else -1
         try:
-            self._open()
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise ConfigError(f"outbox {path}: {error}: move the file away, or give another folder") from error
+            self._reserve = Reserve(self._path) if is_file else None
+            try:
+                self._open()
+            except StorageError as error:  # on a full disk what waits can be sent all the same
+                if is_locked(error.__cause__) or self._reserve is None or not self._reserve.release():
+                    raise
+                self._open()
+        except BaseException:
+            self._unlock()
+            raise
 
-    def _open(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-        with self._transaction():
+    def _open(self, *, is_suspect: bool = False) -> None:
+        self._db, set_aside = open_checked(self._path, is_suspect=is_suspect)
+        try:
+            with storage_errors(self._path):
+                self._adopt(set_aside)
+        except sqlite3.DatabaseError:  # it was closed in order, and is damaged all the same
+            self._db.close()
+            if is_suspect:
+                raise
+            self._open(is_suspect=True)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _unlock(self) -> None:
+        if self._locked >= 0:
+            os.close(self._locked)
+            self._locked = -1
+
+    def _adopt(self, set_aside: bool) -> None:
+        """Read where the file stands; begin an epoch, but for one that this run has begun already."""
+        stored = dict(self._db.execute("SELECT name, n FROM counters"))
+        if not self.epoch:
             # Above the last epoch, whatever the clock says; and with random bits, should this file ever get lost.
-            fresh = (int(time.time()) << 20) | secrets.randbits(20)
-            self.epoch = max(fresh, self._count("epoch") + 1)
-            self._set("epoch", self.epoch)
-        self._seq = 0
-        self._pending_bytes = int(self._db.execute("SELECT coalesce(sum(length(payload)), 0) FROM rows").fetchone()[0])
+            fresh = (max(0, int(time.time())) << 20) | secrets.randbits(20)
+            self.epoch = max(fresh, stored.get("epoch", 0) + 1)
+        self._totals: Counter[str] = Counter({name: stored.get(name, 0) for name in COUNTED})
+        self._pending, self._pending_bytes = self._db.execute(
+            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM rows"
+        ).fetchone()
+        self._may_be_sent = stored.get("may_be_sent", 0)
+        if set_aside:
+            last = self._db.execute("SELECT coalesce(max(id), 0) FROM rows").fetchone()[0]
+            self._may_be_sent = max(self._may_be_sent, last)
+            t = self._totals
+            t["damaged"] = max(0, t["put"] - t["acknowledged"] - t["dropped"] - t["merged"] - self._pending)
+            t["set_aside"] += 1
+        with transaction(self._db):
+            self._write(Counter())
+            self._store("epoch", self.epoch)
+            self._store("may_be_sent", self._may_be_sent)
+            for name in COUNTED:
+                self._store(name, self._totals[name])
 
     def put(self, messages: Sequence[Up], values: Sequence[float | None] | None = None) -> list[int]:
         """Queue messages in one transaction, durably; give back their sequence numbers.
@@ -108,60 +156,86 @@ class Outbox:
             messages: their `epoch` and `seq` are set here.
             values: for each message what it is worth keeping when the outbox is full; None is never dropped. Where
                 `values` is None, no message may be dropped.
-        """
-        if not messages:
-            return []
-        with self._lock, self._transaction():
-            first = self._seq + 1
-            rows = []
-            for seq, (message, value) in enumerate(zip(messages, values or [None] * len(messages), strict=True), first):
-                payload = encode(msgspec.structs.replace(message, epoch=self.epoch, seq=seq))
-                rows.append((self.epoch, seq, kind_of(message), value, payload))
-            self._db.executemany("INSERT INTO rows (epoch, seq, kind, value, payload) VALUES (?, ?, ?, ?, ?)", rows)
-            added = sum(len(row[4]) for row in rows)
-            dropped, dropped_bytes = self._make_room(self._pending_bytes + added)
-            self._add("put", len(rows))
-            self._add("dropped", dropped)
-        self._seq += len(rows)
-        self._pending_bytes += added - dropped_bytes
-        return list(range(first, first + len(rows)))
 
-    def pending(self, after: int = 0, limit: int = 256) -> list[Row]:
-        """Up to `limit` rows that wait, oldest first, from behind the row with id `after`."""
+        Raises:
+            StorageError: the disk is full or fails; none was queued.
+        """
         with self._lock:
-            found = self._db.execute(
-                "SELECT id, epoch, seq, kind, payload FROM rows WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
-            )
-            return [Row(*row) for row in found]
+            return self._put(self._redacted(list(zip(messages, values or [None] * len(messages), strict=True))))
+
+    def offer(self, messages: Sequence[Up], values: Sequence[float | None] | None = None) -> bool:
+        """`put` for who can't do anything about a full disk: what isn't taken is kept in memory and put with the next.
+
+        What is too much for that is lost, and counted; see `Held`.
+
+        Returns:
+            Whether all is on disk now.
+        """
+        with self._lock:
+            allowed = self._redacted(list(zip(messages, values or [None] * len(messages), strict=True)))
+            try:
+                self._put(self._held.messages + allowed)
+            except StorageError as error:
+                log.log(logging.DEBUG if self._held else logging.WARNING, "%s", error)
+                self._counts["lost"] += self._held.keep(allowed)
+                return False
+            self._held.clear()
+            return True
+
+    def pending(
+        self, after: int = 0, limit: int = 256, *, max_bytes: int = 1 << 20, kinds: Collection[str] | None = None
+    ) -> list[Row]:
+        """Rows that wait, oldest first, from behind the row with id `after`; from then on they count as sent.
+
+        Args:
+            after: the id of a row, there or not.
+            limit: at most this many.
+            max_bytes: stop once they have this much payload.
+            kinds: only these kinds; None for all.
+
+        Raises:
+            StorageError: the disk fails.
+        """
+        with self._lock:
+            return self._guarded(lambda: self._read(after, limit, max_bytes, kinds))
+
+    def row(self, row_id: int) -> Row | None:
+        """One row that waits, by its id; None where it was acknowledged, or thinned out."""
+        found = self.pending(row_id - 1, 1)
+        return found[0] if found and found[0].id == row_id else None
 
     def acknowledge(self, ack: Ack) -> int:
-        """Forget what the centre has committed; give back how many rows that were. What isn't here is no error."""
-        with self._lock, self._transaction():
-            gone = gone_bytes = 0
-            for first, last in ack.ranges:
-                where = (ack.epoch, first, last)
-                size = self._db.execute(
-                    "SELECT coalesce(sum(length(payload)), 0) FROM rows WHERE epoch = ? AND seq BETWEEN ? AND ?", where
-                ).fetchone()[0]
-                cursor = self._db.execute("DELETE FROM rows WHERE epoch = ? AND seq BETWEEN ? AND ?", where)
-                gone += cursor.rowcount
-                gone_bytes += int(size)
-            self._add("acknowledged", gone)
-        self._pending_bytes -= gone_bytes
-        return gone
+        """Forget what the centre has committed; give back how many rows that were. What isn't here is no error.
+
+        Raises:
+            StorageError: the disk fails; the rows stay, and are sent again.
+        """
+        with self._lock:
+            return self._guarded(lambda: self._forget(ack))
+
+    @property
+    def last_id(self) -> int:
+        """The id of the row that was put last; 0 where none was."""
+        with self._lock:
+            row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
+            return int(row[0]) if row else 0
 
     def counters(self) -> OutboxCounters:
         """What became of all messages that were ever put."""
         with self._lock:
-            pending = int(self._db.execute("SELECT count(*) FROM rows").fetchone()[0])
+            now = self._totals + self._counts
             return OutboxCounters(
-                self._count("put"), self._count("acknowledged"), self._count("dropped"), pending, self._pending_bytes
+                pending=self._pending,
+                pending_bytes=self._pending_bytes,
+                held=len(self._held),
+                **{name: now[name] for name in COUNTED},
             )
 
     def close(self) -> None:
-        """Close the database; what waits stays in it."""
-        with self._lock:
+        """Close the database; what waits stays in it. A second call does nothing."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
             self._db.close()
+            self._unlock()
 
     def __enter__(self) -> Outbox:
         return self
@@ -171,80 +245,152 @@ class Outbox:
     ) -> None:
         self.close()
 
-    def _make_room(self, waiting_bytes: int) -> tuple[int, int]:
-        """Drop the samples of the lowest value until at most `max_bytes` wait: how many, and of how many bytes."""
-        dropped = dropped_bytes = 0
-        if waiting_bytes <= self._max_bytes:
+    # All below is called with the lock held.
+
+    def _redacted(self, messages: list[tuple[Up, float | None]]) -> list[tuple[Up, float | None]]:
+        if self._redact is None:
+            return messages
+        allowed = [
+            (left, value) for message, value in messages if (left := redacted(self._redact, message)) is not None
+        ]
+        self._counts["withheld"] += len(messages) - len(allowed)
+        return allowed
+
+    def _put(self, messages: list[tuple[Up, float | None]]) -> list[int]:
+        return self._guarded(lambda: self._insert(messages)) if messages else []
+
+    def _insert(self, messages: list[tuple[Up, float | None]]) -> list[int]:
+        if self._reserve is not None:
+            self._reserve.hold()
+        rows: list[tuple[int, int, str, float | None, bytes, int]] = []
+        delta: Counter[str] = Counter()
+        for message, value in messages:
+            seq = self._seq + len(rows) + 1
+            payload = encode_up(msgspec.structs.replace(message, epoch=self.epoch, seq=seq))
+            if len(payload) > MAX_SAMPLE_BYTES:
+                delta["oversized"] += 1
+            else:
+                rows.append((self.epoch, seq, kind_of(message), value, payload, zlib.crc32(payload)))
+        added = sum(len(row[4]) for row in rows)
+        with transaction(self._db):
+            self._db.executemany(
+                "INSERT INTO rows (epoch, seq, kind, value, payload, crc) VALUES (?, ?, ?, ?, ?, ?)", rows
+            )
+            delta["put"] += len(rows)
+            gone_rows, gone_bytes = self._thin(
+                messages[0][0].device, self._pending + len(rows), self._pending_bytes + added, delta
+            )
+            self._write(delta)
+        self._wrote(delta)
+        self._seq += len(rows)
+        self._pending += len(rows) - gone_rows
+        self._pending_bytes += added - gone_bytes
+        return [row[1] for row in rows]
+
+    def _thin(self, device: str, rows: int, size_bytes: int, delta: Counter[str]) -> tuple[int, int]:
+        """Make room where there is too much: how many rows went, and how many bytes."""
+        if rows <= self._max_rows and size_bytes <= self._max_bytes:
             return 0, 0
-        by_value = "SELECT id, length(payload) FROM rows WHERE value IS NOT NULL ORDER BY value, id"
-        victims = []
-        for row_id, size in self._db.execute(by_value):
-            victims.append((row_id,))
-            dropped, dropped_bytes = dropped + 1, dropped_bytes + size
-            if waiting_bytes - dropped_bytes <= self._max_bytes:
-                break
-        self._db.executemany("DELETE FROM rows WHERE id = ?", victims)
-        return dropped, dropped_bytes
+        dropped = drop_samples(self._db, rows - self._max_rows, size_bytes - self._max_bytes)
+        rows, size_bytes = rows - dropped.rows, size_bytes - dropped.bytes
+        delta["dropped"] += dropped.rows
+        if rows <= self._max_rows and size_bytes <= self._max_bytes:
+            return dropped.rows, dropped.bytes
+        joined = merge_profiles(
+            self._db,
+            device,
+            self._may_be_sent,
+            rows - int(_ROOM * self._max_rows) if rows > self._max_rows else 0,
+            size_bytes - int(_ROOM * self._max_bytes) if size_bytes > self._max_bytes else 0,
+        )
+        delta["merged"] += joined.rows
+        return dropped.rows + joined.rows, dropped.bytes + joined.bytes
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
+    def _read(self, after: int, limit: int, max_bytes: int, kinds: Collection[str] | None) -> list[Row]:
+        which = "" if kinds is None else f"AND kind IN ({', '.join('?' * len(kinds))})"
+        found: list[Row] = []
+        damaged: list[tuple[int, int]] = []
+        size_bytes = 0
+        cursor = self._db.execute(
+            f"SELECT id, epoch, seq, kind, payload, crc FROM rows WHERE id > ? {which} ORDER BY id LIMIT ?",  # noqa: S608  # ours
+            (after, *(kinds or ()), limit),
+        )
+        with contextlib.closing(cursor):
+            for *row, crc in cursor:
+                if crc is not None and zlib.crc32(row[4]) != crc:
+                    damaged.append((row[0], len(row[4])))
+                    continue
+                found.append(Row(*row))
+                size_bytes += len(row[4])
+                if size_bytes >= max_bytes:
+                    break
+        if damaged:
+            self._discard(damaged)
+        if found and found[-1].id > self._may_be_sent:
+            ahead = found[-1].id + _MAY_BE_SENT_AHEAD
+            with transaction(self._db):
+                self._store("may_be_sent", ahead)
+            self._may_be_sent = ahead
+        return found
 
-    def _count(self, name: str) -> int:
-        row = self._db.execute("SELECT n FROM counters WHERE name = ?", (name,)).fetchone()
-        return int(row[0]) if row else 0
+    def _discard(self, damaged: list[tuple[int, int]]) -> None:
+        log.error("outbox %s: %d rows are damaged, and can't be sent", self._path, len(damaged))
+        delta = Counter({"damaged": len(damaged)})
+        with transaction(self._db):
+            self._db.executemany("DELETE FROM rows WHERE id = ?", [(row_id,) for row_id, _ in damaged])
+            self._write(delta)
+        self._wrote(delta)
+        self._pending -= len(damaged)
+        self._pending_bytes -= sum(size for _, size in damaged)
 
-    def _set(self, name: str, n: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, n))
-
-    def _add(self, name: str, n: int) -> None:
-        self._set(name, self._count(name) + n)
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK on an error: sqlite3's own context manager doesn't begin one."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _forget(self, ack: Ack) -> int:
+        gone = gone_bytes = 0
+        self._db.execute("PRAGMA synchronous=NORMAL")
         try:
-            if kind is None:
-                self._db.execute("COMMIT")
+            with transaction(self._db):
+                for first, last in ack.ranges:
+                    where = (ack.epoch, first, last)
+                    size = self._db.execute(
+                        "SELECT coalesce(sum(length(payload)), 0) FROM rows WHERE epoch = ? AND seq BETWEEN ? AND ?",
+                        where,
+                    ).fetchone()[0]
+                    gone_bytes += int(size)
+                    gone += self._db.execute("DELETE FROM rows WHERE epoch = ? AND seq BETWEEN ? AND ?", where).rowcount
+                delta = Counter({"acknowledged": gone})
+                self._write(delta)
         finally:
-            if self._db.in_transaction:  # SQLite ends some by itself, on a full disk for one
-                self._db.execute("ROLLBACK")
+            self._db.execute("PRAGMA synchronous=FULL")
+        self._wrote(delta)
+        self._pending -= gone
+        self._pending_bytes -= gone_bytes
+        return gone
 
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """Do `work`; once more where a damaged file was replaced, or the disk is full and the reserve helps.
 
-def open_outbox(path: Path, *, max_bytes: int) -> tuple[Outbox, str]:
-    """Open a device's outbox whatever the disk is like, and say where it is: "disk", or "memory".
+        What puts holds the reserve first (see `_insert`), so that only reading and forgetting get anything from it.
+        """
+        with storage_errors(self._path):
+            try:
+                return work()
+            except sqlite3.DatabaseError as error:
+                damaged = is_damage(error)
+                if not damaged and not ("full" in str(error) and self._reserve is not None and self._reserve.release()):
+                    raise
+                log.error("outbox %s: %s", self._path, error)  # noqa: TRY400  # it is mended right away
+        if damaged:
+            self._db.close()
+            self._open(is_suspect=True)
+        with storage_errors(self._path):
+            return work()
 
-    A damaged file is set aside, with `.damaged` at the end of its name, and a new one begun. Where none can be opened
-    (the disk is full, or read-only), what is to be sent waits in memory, and goes with the process.
+    def _write(self, delta: Counter[str]) -> None:
+        for name in {*delta, *self._counts}:
+            self._store(name, self._totals[name] + self._counts[name] + delta[name])
 
-    Raises:
-        ConfigError: another process holds the file.
-    """
-    for attempt in range(2):
-        try:
-            return Outbox(path, max_bytes=max_bytes), "disk"
-        except (ConfigError, OSError) as error:
-            cause = error.__cause__
-            if "locked" in str(cause):
-                raise
-            log.warning("%s", error)
-            if attempt or not isinstance(cause, sqlite3.DatabaseError) or isinstance(cause, sqlite3.OperationalError):
-                break
-            with contextlib.suppress(OSError):
-                _set_aside(path)
-    return Outbox(":memory:", max_bytes=max_bytes), "memory"
+    def _wrote(self, delta: Counter[str]) -> None:
+        self._totals += self._counts + delta
+        self._counts.clear()
 
-
-def _set_aside(path: Path) -> None:
-    for suffix in ("-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
-    path.replace(f"{path}.damaged")
+    def _store(self, name: str, n: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, n))

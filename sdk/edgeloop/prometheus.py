@@ -96,13 +96,18 @@ def _of_agent(status: Status) -> list[_Family]:
         "messages_put": (outbox.put, "Messages for the centre."),
         "messages_acknowledged": (outbox.acknowledged, "Messages that the centre has stored."),
         "messages_dropped": (outbox.dropped, "Samples that made room in a full outbox."),
-        "messages_unqueued": (status.unqueued, "Messages that the disk had no room for."),
+        "messages_merged": (outbox.merged, "Profiles that were added to others in a full outbox."),
+        "messages_damaged": (outbox.damaged, "Messages that the disk has damaged."),
+        "messages_lost": (outbox.lost, "Messages that neither the disk nor memory had room for."),
+        "messages_withheld": (outbox.withheld, "Messages that the redaction hook has kept back."),
+        "outbox_set_aside": (outbox.set_aside, "How often the outbox's file was damaged."),
     }
     gauges = {
         "queue_depth": (stream.waiting, "Inputs that wait for the model."),
         "source_silent_seconds": (stream.silent_s, "For how long the source has been silent; 0 where it isn't."),
         "messages_pending": (outbox.pending, "Messages that wait for the centre."),
         "messages_pending_bytes": (outbox.pending_bytes, "Their size."),
+        "messages_held": (outbox.held, "Messages that wait in memory, since the disk takes none."),
         "connected": (int(status.is_connected), "Whether there is a connection to the broker."),
         "agent_uptime_seconds": (status.uptime_s, "Since the agent was started."),
     }

@@ -49,7 +49,6 @@ class Status(msgspec.Struct, frozen=True):
         stream: from the source to the sinks, since the start.
         outbox: of all messages.
         outbox_kind: "disk"; or "memory", where the disk couldn't be used.
-        unqueued: messages for which the outbox had no room.
         oversized: inputs too large to be sampled.
         switches: newer artifacts that were taken.
         shadow: of the second model, where there is one.
@@ -64,7 +63,6 @@ class Status(msgspec.Struct, frozen=True):
     stream: StreamReport
     outbox: OutboxCounters
     outbox_kind: str
-    unqueued: int
     oversized: int
     switches: int
     shadow: ShadowStats | None = None

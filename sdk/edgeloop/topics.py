@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from edgeloop.errors import ConfigError, MessageError
@@ -52,6 +53,7 @@ def check_device_name(device: str) -> str:
     return device
 
 
+@lru_cache(maxsize=4096)
 def shard_of(device: str) -> int:
     """The shard of a device: a stable hash of its name, 0 … SHARDS-1."""
     return int.from_bytes(hashlib.blake2b(device.encode(), digest_size=8).digest(), "big") % SHARDS

@@ -1,19 +1,26 @@
-"""The uplink: sends what the outbox holds, and takes what the centre says. All of it happens on the link's thread."""
+"""The uplink: sends what the outbox holds, and takes what the centre says. All of it happens on the link's thread.
+
+What was sent and isn't acknowledged is sent again: at each connect, and after a time-out that doubles while the centre
+is silent. The centre knows what it has.
+"""
 
 from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import time
+from collections import deque
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from edgeloop.errors import EdgeloopError, MessageError
+from edgeloop.errors import EdgeloopError, MessageError, StorageError
 from edgeloop.jobdesk import JobDesk
 from edgeloop.link import Link
 from edgeloop.messages import Ack, ArtifactRef, Desired, JobOffer, ModelRef, State, decode, encode
 from edgeloop.mqtt import BrokerAddress
-from edgeloop.outbox import Outbox
+from edgeloop.outbox import Outbox, Row
+from edgeloop.pacing import Pace, UplinkConfig
+from edgeloop.parts import split
 from edgeloop.topics import DeviceTopics, artifact_filter, parse_artifact_chunk
 from edgeloop.updates import ChunkCollector
 
@@ -21,8 +28,22 @@ __all__ = ["Uplink"]
 
 log = logging.getLogger(__name__)
 
-_WINDOW_ROWS = 512  # sent and not yet acknowledged by the centre
-_RESEND_S = 20.0
+_WINDOW_ROWS = 2048  # sent and not yet acknowledged by the centre
+_WINDOW_BYTES = 4 << 20
+_BROKER_BYTES = 1 << 20  # sent and not yet acknowledged by the broker: they are in memory
+_AHEAD_ROWS, _AHEAD_BYTES = 128, 256 << 10
+_RESEND_S, _LONGEST_RESEND_S = 20.0, 600.0
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # where nobody has subscribed
+_OVERTAKEN_S = 3.0  # what was sent this much later and is acknowledged came by the same way: the earlier one is lost
+_EXPIRY_S = 24 * 3600  # the outbox has it still, and the broker's memory isn't for ever
+_URGENT = ("event",)
+
+
+@dataclass
+class _Sent:
+    row_id: int
+    size_bytes: int
+    at_s: float
 
 
 class Uplink:
@@ -34,6 +55,11 @@ class Uplink:
         device: the device's name.
         max_artifact_bytes: the largest artifact that is taken.
         desk: takes jobs; None leaves them unheard.
+        config: what of the network may be used.
+        keepalive_s: see `Link`.
+
+    Messages that waited while there was no connection, and those that are sent again, are marked with the user property
+    `historical`.
 
     Complete artifacts come out of `arrived`, as files' bytes, their hash checked and nothing else.
     """
@@ -46,6 +72,8 @@ class Uplink:
         *,
         max_artifact_bytes: int = 64 << 20,
         desk: JobDesk | None = None,
+        config: UplinkConfig = UplinkConfig(),  # noqa: B008  # frozen
+        keepalive_s: int = 30,
     ) -> None:
         self.arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._outbox = outbox
@@ -56,9 +84,20 @@ class Uplink:
         self._model: ModelRef | None = None
         self._version = _own_version()
         self._started = self._stopped = False
-        self._cursor = 0  # the last row that was sent
-        self._in_flight = 0
-        self._last_ack_s = 0.0
+        self._session = 0
+        self._pace = Pace(config, time.monotonic())
+        self._quiet = False
+        self._cursor = 0  # the last row that was read from the outbox
+        self._ahead: deque[Row] = deque()
+        self._parts: deque[bytes] = deque()  # of the row that was begun last
+        self._parts_old = False
+        self._in_flight: dict[tuple[int, int], _Sent] = {}  # the one sent first is first
+        self._in_flight_bytes = 0
+        self._acked_at_s = 0.0  # when that was sent which was acknowledged, of all the latest
+        self._old_id = 0  # rows up to this one were there before the connection
+        self._resend_s = _RESEND_S
+        self._pause_s = _PAUSE_S
+        self._resume_s: float | None = None  # nobody listens until then
         self._collector: ChunkCollector | None = None
         self._handled_sha256 = ""
         self._link = Link(
@@ -66,9 +105,11 @@ class Uplink:
             f"edgeloop-{device}",
             on_message=self._received,
             subscriptions=[self._topics.ack, self._topics.desired, *([self._topics.job] if desk is not None else [])],
-            will=lambda: (self._topics.state, self._state(online=False)),
+            will=self._will,
             on_ready=self._announce_and_start_over,
-            on_step=self._send,
+            on_step=self._step,
+            on_unheard=self._unheard,
+            keepalive_s=keepalive_s,
         )
 
     def start(self) -> None:
@@ -114,32 +155,119 @@ class Uplink:
                 time_s=time.time(),
                 model=self._model,
                 edgeloop=self._version,
+                session=self._session,
             )
         )
 
     # The link's hooks.
 
+    def _will(self) -> tuple[str, bytes]:
+        self._session += 1
+        return self._topics.state, self._state(online=False)
+
     def _announce_and_start_over(self) -> None:
         self._link.publish(self._topics.state, self._state(online=True), retain=True)
-        self._cursor = self._in_flight = 0
+        self._old_id = self._outbox.last_id
+        self._resend_s = _RESEND_S
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._resume_s = None
+        self._in_flight.clear()
+        self._in_flight_bytes = 0
+        self._parts.clear()
+        self._look_again()
+
+    def _unheard(self) -> None:
+        """No ingest has subscribed: wait for a while, and begin again where we were."""
+        if self._resume_s is None:
+            log.info("nobody listens: waiting for %.0f s", self._pause_s)
+            self._resume_s = time.monotonic() + self._pause_s
+            self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
+
+    def _look_again(self) -> None:
+        self._cursor = 0
+        self._ahead.clear()
+
+    def _step(self) -> None:
+        try:
+            self._send()
+        except StorageError as error:  # it will be asked again in half a second
+            log.warning("%s", error)
 
     def _send(self) -> None:
-        now = time.monotonic()
-        if self._in_flight and now - self._last_ack_s > _RESEND_S:
-            log.info("no acknowledgement for %.0f s: sending again", _RESEND_S)
-            self._cursor = self._in_flight = 0
-        room = _WINDOW_ROWS - self._in_flight
-        try:
-            rows = self._outbox.pending(self._cursor, room) if room > 0 else []
-        except sqlite3.Error as error:  # a disk that fails must not end the link: updates come over it
-            log.warning("outbox: %s", error)
-            return
-        if rows and not self._in_flight:
-            self._last_ack_s = now
-        for row in rows:
-            self._link.send(self._topics.up(row.kind), row.payload)
-            self._cursor = row.id
-        self._in_flight += len(rows)
+        now_s = time.monotonic()
+        if self._resume_s is not None:
+            if now_s < self._resume_s:
+                return
+            self._start_over()
+        quiet = self._pace.is_quiet(time.localtime())
+        if quiet != self._quiet:
+            self._quiet = quiet
+            self._look_again()
+        allowance = self._pace.allowance(now_s)
+        while self._link.room > 0 and allowance > 0 and self._link.bytes_under_way < _BROKER_BYTES:
+            if self._parts:
+                payload = self._parts.popleft()
+                self._link.send(self._topics.up("part"), payload, expiry_s=_EXPIRY_S, historical=self._parts_old)
+                size_bytes = len(payload)
+            elif (row := self._overdue(now_s)) is not None:
+                size_bytes = self._begin(row, now_s, historical=True)
+            elif (row := self._next()) is not None:
+                size_bytes = self._begin(row, now_s, historical=row.id <= self._old_id)
+            else:
+                break
+            allowance -= size_bytes
+            self._pace.spend(size_bytes)
+
+    def _begin(self, row: Row, now_s: float, *, historical: bool) -> int:
+        """Send a row, or cut it into parts; how many bytes were sent."""
+        self._in_flight[row.epoch, row.seq] = _Sent(row.id, len(row.payload), now_s)
+        self._in_flight_bytes += len(row.payload)
+        parts = split(self._device, row, self._link.broker_max_bytes)
+        if parts:
+            self._parts.extend(parts)
+            self._parts_old = historical
+            return 0
+        self._link.send(self._topics.up(row.kind), row.payload, expiry_s=_EXPIRY_S, historical=historical)
+        return len(row.payload)
+
+    def _next(self) -> Row | None:
+        """The oldest row that wasn't sent on this connection, as far as the window goes."""
+        if len(self._in_flight) >= _WINDOW_ROWS or self._in_flight_bytes >= _WINDOW_BYTES:
+            return None
+        while True:
+            if not self._ahead:
+                kinds = _URGENT if self._quiet else None
+                self._ahead += self._outbox.pending(self._cursor, _AHEAD_ROWS, max_bytes=_AHEAD_BYTES, kinds=kinds)
+                if not self._ahead:
+                    return None
+                self._cursor = self._ahead[-1].id
+            row = self._ahead.popleft()
+            if (row.epoch, row.seq) not in self._in_flight:
+                return row
+
+    def _overdue(self, now_s: float) -> Row | None:
+        """The row that has waited longest for the centre, where that is too long; it leaves the window.
+
+        The time-out doubles with each, until an acknowledgement comes: one row asks whether the centre is back, and
+        only then the others follow.
+        """
+        while self._in_flight:
+            key, sent = next(iter(self._in_flight.items()))
+            is_overtaken = sent.at_s < self._acked_at_s - _OVERTAKEN_S
+            if now_s - sent.at_s < self._resend_s and not is_overtaken:
+                return None
+            self._landed(key)
+            if not is_overtaken:
+                self._resend_s = min(_LONGEST_RESEND_S, 2 * self._resend_s)
+            if (row := self._outbox.row(sent.row_id)) is not None:
+                return row
+        return None
+
+    def _landed(self, key: tuple[int, int]) -> None:
+        sent = self._in_flight.pop(key)
+        self._in_flight_bytes -= sent.size_bytes
 
     def _received(self, topic: str, payload: bytes) -> None:
         try:
@@ -153,13 +281,16 @@ class Uplink:
                 self._desk.offered(self._link, decode(payload, JobOffer))
             elif self._desk is not None and (part := self._topics.parse_job_part(topic)):
                 self._desk.part(self._link, *part, payload)
-        except (EdgeloopError, sqlite3.Error) as error:  # the latter on a full disk: the centre's next word comes
+        except EdgeloopError as error:
             log.warning("%s: %s", topic, error)
 
     def _acknowledged(self, ack: Ack) -> None:
-        gone = self._outbox.acknowledge(ack)
-        self._in_flight = max(0, self._in_flight - gone)
-        self._last_ack_s = time.monotonic()
+        self._outbox.acknowledge(ack)
+        self._resend_s, self._pause_s = _RESEND_S, _PAUSE_S
+        for first, last in ack.ranges:
+            for key in [key for key in self._in_flight if key[0] == ack.epoch and first <= key[1] <= last]:
+                self._acked_at_s = max(self._acked_at_s, self._in_flight[key].at_s)
+                self._landed(key)
 
     def _desired(self, wanted: ArtifactRef) -> None:
         if wanted.sha256 == self._handled_sha256 or (self._model and wanted.version <= self._model.version):

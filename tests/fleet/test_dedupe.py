@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+import pyarrow as pa
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeloop_fleet.dedupe import Ranges, Seen
+from edgeloop_fleet.dedupe import Ranges, Seen, runs
 
 VALUES = st.lists(st.integers(0, 40), max_size=60)
 
@@ -26,10 +27,51 @@ def test_ranges_are_as_few_as_can_be(values: list[int]):
     assert all(b[0] - a[1] > 1 for a, b in itertools.pairwise(found))
 
 
+@given(VALUES, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=12))
+def test_adding_a_range_is_adding_all_that_is_in_it(values: list[int], added: list[tuple[int, int]]):
+    ranges, one_by_one = Ranges(values), Ranges(values)
+    for first, width in added:
+        ranges.add_range(first, first + width)
+        for value in range(first, first + width + 1):
+            one_by_one.add(value)
+    assert ranges.as_tuple() == one_by_one.as_tuple()
+
+
+IDENTITIES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3), st.integers(1, 20)), max_size=60)
+
+
+@settings(deadline=None)  # the first one warms pyarrow up
+@given(IDENTITIES)
+def test_runs_of_columns_are_their_identities(identities: list[tuple[str, int, int]]):
+    names, epochs, seqs = ([row[i] for row in identities] for i in range(3))
+    found = list(
+        runs(pa.array(names, pa.string()).dictionary_encode(), pa.array(epochs, pa.int64()), pa.array(seqs, pa.int64()))
+    )
+    assert {(d, e, s) for d, e, first, last in found for s in range(first, last + 1)} == set(identities)
+
+
+@given(st.lists(IDENTITIES, max_size=8), st.integers(0, 6))
+def test_what_is_held_is_bounded_and_what_was_evicted_is_known_still(batches, max_ranges: int):
+    committed: set[tuple[str, int, int]] = set()
+    seen = Seen(lambda devices: [(d, e, s, s) for d, e, s in committed if d in devices], max_ranges)
+    for batch in batches:
+        devices = {device for device, _, _ in batch}
+        seen.load(devices)
+        for identity in batch:
+            assert (identity in seen) == (identity in committed)
+            committed.add(identity)
+            seen.add([identity])
+        # At the most what the batch's own devices take: each at least 1, and 1 + their ranges an epoch.
+        assert seen.held <= max(max_ranges, 1 * len(devices) + 2 * len(committed))
+        seen.load(())
+        assert seen.held <= max_ranges
+
+
 def test_an_identity_is_that_of_its_device_and_boot():
-    seen = Seen()
-    seen.add([("a", 1, 5), ("a", 2, 6), ("b", 1, 7)])
+    seen = Seen(lambda _: [("a", 1, 5, 5)])
+    seen.load({"a", "b"})
+    seen.add([("a", 2, 6), ("b", 1, 7)])
     assert ("a", 1, 5) in seen
+    assert ("a", 2, 6) in seen
     assert ("a", 2, 5) not in seen
     assert ("b", 1, 5) not in seen
-    assert seen.ranges() == {("a", 1): ((5, 5),), ("a", 2): ((6, 6),), ("b", 1): ((7, 7),)}

@@ -15,7 +15,7 @@ from edgeloop.link import Link
 from edgeloop.manifest import Manifest, ModelFile, TensorSpec
 from edgeloop.messages import ArtifactRef
 from edgeloop.topics import artifact_filter, parse_artifact_chunk, shard_of
-from edgeloop_fleet.devices import Devices
+from edgeloop_fleet.devices import Devices, load_devices
 from edgeloop_fleet.follow import deploy
 from edgeloop_fleet.ingest import Ingester
 from edgeloop_fleet.lake import Lake
@@ -148,6 +148,8 @@ def test_another_process_can_deploy_beside_a_running_centre(broker_url: str, nam
         Obedient(broker_url, name),
     ):
         assert ingest.devices.wait(lambda states: name in states, 10)
-        time.sleep(0.2)
+        end_s = time.monotonic() + 10
+        while name not in load_devices(Lake(lake.uri)).snapshot() and time.monotonic() < end_s:
+            time.sleep(0.02)
         ref, names = deploy(broker_url, Lake(lake.uri), artifact(tflite), None, timeout_s=15)
     assert (ref.version, names) == (2, [name])

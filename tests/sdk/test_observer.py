@@ -139,6 +139,6 @@ def test_what_messages_don_t_have_is_sent_as_something_wider(observer_of, dtype:
 
 def test_an_input_past_the_message_s_limit_is_counted_and_not_sent(observer_of) -> None:
     observer = observer_of()
-    large = batch(np.random.default_rng(0), 4, features=300_000)
+    large = batch(np.random.default_rng(0), 4, features=3_000_000)
     assert observer.sample(large, now_s=0, monotonic_s=0) == ([], [])
     assert observer.oversized == 4

@@ -75,9 +75,8 @@ def status(collector: StatsCollector, board: Board = SILENT, **changes: object) 
         "is_connected": True,
         "runtime": collector.stats(board, monotonic_s=4),
         "stream": stream,
-        "outbox": OutboxCounters(5, 3, 1, 1, 100),
+        "outbox": OutboxCounters(9, 3, 1, 1, 100, held=2, merged=3, damaged=1, set_aside=4, lost=5, withheld=6),
         "outbox_kind": "disk",
-        "unqueued": 2,
         "oversized": 0,
         "switches": 1,
     }
@@ -112,6 +111,11 @@ def test_the_stream_and_the_outbox_are_told(collector: StatsCollector) -> None:
     assert found[r'edgeloop_skipped_total{reason="a \"torn\" one"}'] == 2
     assert found['edgeloop_source{name="device_resets"}'] == 2
     assert found["edgeloop_messages_pending{}"] == 1
+    told = {name: found[f"edgeloop_messages_{name}{{}}"] for name in ("held", "merged_total", "lost_total")}
+    assert told == {"held": 2, "merged_total": 3, "lost_total": 5}
+    assert found["edgeloop_messages_damaged_total{}"] == 1
+    assert found["edgeloop_messages_withheld_total{}"] == 6
+    assert found["edgeloop_outbox_set_aside_total{}"] == 4
     assert found["edgeloop_connected{}"] == 1
 
 

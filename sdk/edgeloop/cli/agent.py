@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> Result:
         f"{report.missed_deadlines} deadlines missed, {report.silences} silences, "
         f"{report.lost_predictions} predictions lost; "
         f"{box['put']:,} messages put, {box['acknowledged']:,} acknowledged, {box['dropped']} dropped, "
-        f"{box['pending']} waiting"
+        f"{box['merged']} merged, {box['pending']} waiting, {box['lost'] + box['held']} lost"
     )
     return Result(data=asdict(report), text=text)
 

@@ -13,6 +13,14 @@ from edgeloop.cli import Command, Result
 __all__ = ["COMMAND"]
 
 _CLEAR = "\x1b[H\x1b[2J"
+_RARE = {
+    "held": "held in memory",
+    "merged": "merged",
+    "damaged": "damaged",
+    "set_aside": "times set aside",
+    "withheld": "withheld",
+}
+"""Of the outbox's counters those that are shown only where there is something to show."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +104,8 @@ def show(status: dict[str, Any]) -> str:
             f"{outbox['pending']:,} waiting ({outbox['pending_bytes'] / 1e3:,.0f} kB)",
             f"{outbox['acknowledged']:,} acknowledged",
             f"{outbox['dropped']:,} dropped",
-            f"{status['unqueued']:,} without room",
+            f"{outbox['lost']:,} lost",
+            *(f"{outbox[what]:,} {text}" for what, text in _RARE.items() if outbox[what]),
         ],
         "board": _board(runtime["board"]),
     }
