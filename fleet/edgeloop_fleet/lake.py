@@ -7,6 +7,7 @@ deletion vectors are never written, since Daft returns the deleted rows.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = ["Lake"]
 
 _ERRORS = (DeltaError, OSError)
 _DELETE_ATTEMPTS = 5
+# Of two writers of one version the store itself refuses the second (If-None-Match), so that no lock table is needed.
+_S3 = {"aws_conditional_put": "etag"}
 
 
 class Lake:
@@ -30,12 +33,13 @@ class Lake:
 
     Args:
         uri: a folder, or `s3://…` and its like.
-        storage_options: keys and endpoint for object storage, as `deltalake` takes them.
+        storage_options: keys and endpoint for object storage, as `deltalake` takes them; what isn't given comes from
+            the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, …).
     """
 
     def __init__(self, uri: str | os.PathLike[str], storage_options: Mapping[str, str] | None = None) -> None:
         self.uri = os.fspath(uri).rstrip("/")
-        self._options = dict(storage_options or {})
+        self._options = {**(_S3 if self.uri.startswith("s3://") else {}), **(storage_options or {})}
         self._handles: dict[str, DeltaTable] = {}
         self._locks = {name: threading.Lock() for name in SCHEMAS}
 
@@ -74,10 +78,10 @@ class Lake:
                 self._handles.pop(table, None)
                 if "Concurrent transaction" in str(error):
                     raise LostRaceError(f"{table}: another writer of the same shards was faster: {error}") from error
-                raise LakeError(f"{self._path(table)}: {error}") from error
+                raise LakeError(f"{self._path(table)}: {_why(error)}") from error
             except _ERRORS as error:
                 self._handles.pop(table, None)
-                raise LakeError(f"{self._path(table)}: {error}") from error
+                raise LakeError(f"{self._path(table)}: {_why(error)}") from error
             return int(handle.version())
 
     def transaction_version(self, table: str, app_id: str) -> int:
@@ -108,7 +112,7 @@ class Lake:
                 # The engine gives string views; the rest of us wants plain strings.
                 return pa.table(handle.scan(columns=names, predicate=where)).cast(pinned)
             except _ERRORS as error:
-                raise LakeError(f"{self._path(table)}: {error}") from error
+                raise LakeError(f"{self._path(table)}: {_why(error)}") from error
 
     def scan(self, table: str, columns: Sequence[str], where: str) -> Iterator[Any]:
         """`read` in pieces, as `pyarrow.RecordBatch`es whose strings may be views or dictionaries: for long tables.
@@ -123,7 +127,7 @@ class Lake:
         try:
             yield from pa.RecordBatchReader.from_stream(handle.scan(columns=list(columns), predicate=where))
         except _ERRORS as error:
-            raise LakeError(f"{self._path(table)}: {error}") from error
+            raise LakeError(f"{self._path(table)}: {_why(error)}") from error
 
     def daft(self, table: str, io_config: Any = None) -> Any:
         """The table as a Daft DataFrame, for queries past one machine.
@@ -164,7 +168,7 @@ class Lake:
                 handle.create_checkpoint()
             except _ERRORS as error:
                 self._handles.pop(table, None)
-                raise LakeError(f"{self._path(table)}: {error}") from error
+                raise LakeError(f"{self._path(table)}: {_why(error)}") from error
 
     def delete(self, table: str, where: str) -> int:
         """Delete rows; older versions of the table have them until `compact` removes their files.
@@ -182,7 +186,7 @@ class Lake:
                 except _ERRORS as error:
                     self._handles.pop(table, None)
                     if attempt == _DELETE_ATTEMPTS - 1 or not isinstance(error, CommitFailedError):
-                        raise LakeError(f"{self._path(table)}: {error}") from error
+                        raise LakeError(f"{self._path(table)}: {_why(error)}") from error
         raise AssertionError  # the last attempt has returned or raised
 
     def again(self) -> Lake:
@@ -204,7 +208,7 @@ class Lake:
         except TableNotFoundError:
             return None
         except _ERRORS as error:
-            raise LakeError(f"{self._path(table)}: {error}") from error
+            raise LakeError(f"{self._path(table)}: {_why(error)}") from error
 
     def _open(self, table: str, *, create: bool) -> DeltaTable:
         """The table at its latest version."""
@@ -226,3 +230,8 @@ class Lake:
             )
         self._handles[table] = handle
         return handle
+
+
+def _why(error: Exception) -> str:
+    """The engine's message as one line, without the colours that it has for terminals."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())

@@ -30,6 +30,9 @@ __all__ = ["Caretaker", "forget"]
 log = logging.getLogger(__name__)
 
 _RAW = ("samples", "quarantine")
+# Whoever opens a table holds the list of its files in memory: an ingest of 10,000 devices grew by 130 MB in 10 minutes.
+_MANY_FILES = 500
+_LOOK_S = 60.0
 
 
 def forget(
@@ -87,13 +90,16 @@ class Caretaker:
 
     Args:
         lake: its own connection to the storage is opened, so that no commit waits.
-        every_s: how often, give or take a quarter.
+        every_s: how often, give or take a quarter; a table of more than `many` files is joined within a minute.
         keep_days: for how many days samples are kept; None for ever.
+        many: files.
     """
 
-    def __init__(self, lake: Lake, *, every_s: float = 3600.0, keep_days: int | None = None) -> None:
+    def __init__(
+        self, lake: Lake, *, every_s: float = 3600.0, keep_days: int | None = None, many: int = _MANY_FILES
+    ) -> None:
         self._lake = lake.again()
-        self._every_s, self._keep_days = every_s, keep_days
+        self._every_s, self._keep_days, self._many = every_s, keep_days, many
         self._closing = threading.Event()
         self._rng = random.Random()  # noqa: S311  # so that many don't come at once
         self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
@@ -111,19 +117,32 @@ class Caretaker:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._closing.wait(self._every_s * self._rng.uniform(0.75, 1.25)):
-            self.tidy()
+        next_s = self._next_s()
+        while not self._closing.wait(min(_LOOK_S, max(0.0, next_s - time.monotonic()))):
+            if time.monotonic() < next_s:
+                self.join(self._many)
+            else:
+                self.tidy()
+                next_s = self._next_s()
 
-    def tidy(self) -> None:
-        """Do it once, now."""
-        started = time.monotonic()
+    def _next_s(self) -> float:
+        return time.monotonic() + self._every_s * self._rng.uniform(0.75, 1.25)
+
+    def join(self, more_than: int = 1) -> None:
+        """Join the files of each table that has more than so many; what can't be joined now waits for the next time."""
         for table in sorted(PARTITIONED | {"devices", "runs"}):
             if self._closing.is_set():
                 return
             try:
-                self._lake.compact(table)
+                if self._lake.files(table) > more_than:
+                    self._lake.compact(table)
             except LakeError as error:
                 log.warning("caretaker: %s", error)
+
+    def tidy(self) -> None:
+        """Do it all once, now."""
+        started = time.monotonic()
+        self.join()
         if self._keep_days is not None:
             today = datetime.now(timezone.utc).date()
             try:

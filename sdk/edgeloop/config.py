@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,11 +12,12 @@ import msgspec
 from edgeloop.bounded import Policy
 from edgeloop.errors import ConfigError
 from edgeloop.jobdesk import JobsConfig
-from edgeloop.mqtt import parse_broker_url
+from edgeloop.mqtt import BrokerAddress, parse_broker_url
 from edgeloop.pacing import UplinkConfig, parse_quiet_hours
 from edgeloop.sinks import AnySink
 from edgeloop.sources import AnySource, Camera, PluginSource, PythonSource
 from edgeloop.sources.plugin import plugin_kinds
+from edgeloop.tls import TlsFiles
 from edgeloop.topics import check_device_name
 
 if sys.version_info >= (3, 11):
@@ -113,6 +115,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         jobs: what other machines may have this one compute; see `edgeloop.jobdesk`.
         redact: `module:function` that each message is given to before it is queued; see `edgeloop.redaction`.
         uplink: what may be used of the network; see `edgeloop.pacing`.
+        tls: who we are at a broker that asks for a certificate; see `edgeloop.tls`.
     """
 
     device: str
@@ -135,6 +138,12 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jobs: JobsConfig = JobsConfig()
     redact: str | None = None
     uplink: UplinkConfig = UplinkConfig()
+    tls: TlsFiles | None = None
+
+    @property
+    def address(self) -> BrokerAddress:
+        """Where the broker is, and who we are there."""
+        return replace(parse_broker_url(self.broker), files=self.tls)
 
 
 def load_config(path: str | Path) -> AgentConfig:
@@ -164,6 +173,8 @@ def load_config(path: str | Path) -> AgentConfig:
         parse_listen(config.metrics.listen)
     if config.uplink.quiet_hours is not None:
         parse_quiet_hours(config.uplink.quiet_hours)
+    if config.tls is not None:
+        _check_tls(path, config)
     base = path.resolve().parent
     shadow = config.shadow
 
@@ -177,6 +188,7 @@ def load_config(path: str | Path) -> AgentConfig:
         artifact=absolute(config.artifact),
         predictions=absolute(config.predictions),
         metrics_file=absolute(config.metrics_file),
+        tls=config.tls and TlsFiles(*(str(base / name) for name in msgspec.structs.astuple(config.tls))),
         shadow=shadow and msgspec.structs.replace(shadow, artifact=str(base / shadow.artifact)),
         source=_completed(config.source, base, config.broker),
         sinks=tuple(_completed(sink, base, config.broker) for sink in config.sinks),
@@ -189,6 +201,15 @@ def parse_listen(listen: str) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdigit() or int(port) >= 1 << 16:
         raise ConfigError(f"metrics.listen is {listen!r}: write HOST:PORT, as in 127.0.0.1:9101")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _check_tls(path: Path, config: AgentConfig) -> None:
+    if not config.address.tls:
+        raise ConfigError(f"{path}: [tls], and a broker without it: write mqtts:// in `broker`")
+    for part in (config.source, *config.sinks):
+        # One certificate is one connection: the broker would end the agent's own.
+        if getattr(part, "broker", "") is None:
+            raise ConfigError(f"{path}: with [tls] the agent's broker is for the agent alone: name another `broker`")
 
 
 def _completed(part: S, base: Path, broker: str) -> S:

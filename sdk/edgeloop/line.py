@@ -18,7 +18,6 @@ from edgeloop.errors import EdgeloopError
 from edgeloop.files import write_atomic
 from edgeloop.jobdesk import JobDesk
 from edgeloop.messages import EventMessage, ModelRef, Up
-from edgeloop.mqtt import parse_broker_url
 from edgeloop.observer import Observer
 from edgeloop.outbox import Outbox
 from edgeloop.prometheus import to_prometheus
@@ -63,7 +62,7 @@ class Line:
         """Take the outbox and the desk for jobs, and make the uplink that empties the one and fills the other."""
         config = self._config
         self.outbox, self._outbox_kind = outbox, kind
-        self.uplink = Uplink(outbox, parse_broker_url(config.broker), config.device, desk=desk, config=config.uplink)
+        self.uplink = Uplink(outbox, config.address, config.device, desk=desk, config=config.uplink)
 
     def started(self, runtime: Runtime, store: ArtifactStore) -> None:
         """Tell what runs and what couldn't, and begin to send."""

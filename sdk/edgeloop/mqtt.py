@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edgeloop.errors import ConfigError
+from edgeloop.tls import TlsFiles, tls_context, tls_from_environment
 
 if TYPE_CHECKING:
     from edgeloop.buffered import BufferedClient
@@ -19,11 +20,12 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 @dataclass(frozen=True)
 class BrokerAddress:
-    """Where the broker listens, and whether TLS is spoken there."""
+    """Where the broker listens, whether TLS is spoken there, and who we are then (None: as the environment says)."""
 
     host: str
     port: int
     tls: bool
+    files: TlsFiles | None = None
 
     def __str__(self) -> str:
         """As it is written in a configuration."""
@@ -61,8 +63,9 @@ def make_client(
         version_5: whether MQTT 5 is spoken.
         clean_session: for 3.1.1, where it must be known this early.
 
-    User and password, if any, are those of `EDGELOOP_MQTT_USER` and `EDGELOOP_MQTT_PASSWORD`; TLS trusts the system's
-    certificates.
+    User and password, if any, are those of `EDGELOOP_MQTT_USER` and `EDGELOOP_MQTT_PASSWORD`. With TLS, whom we trust
+    and who we are is in the address's files, or in those that the environment names (see `edgeloop.tls`); without
+    either, the system's authorities are trusted. Raises `ConfigError` for files that can't be used.
     """
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
@@ -82,5 +85,5 @@ def make_client(
     if user := os.environ.get("EDGELOOP_MQTT_USER"):
         client.username_pw_set(user, os.environ.get("EDGELOOP_MQTT_PASSWORD"))
     if address.tls:
-        client.tls_set()
+        client.tls_set_context(tls_context(address.files or tls_from_environment(os.environ)))
     return client

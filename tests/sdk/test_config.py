@@ -8,8 +8,10 @@ import pytest
 
 from edgeloop.config import AgentConfig, ShadowConfig, StreamConfig, load_config, parse_listen
 from edgeloop.errors import ConfigError
+from edgeloop.mqtt import BrokerAddress
 from edgeloop.sinks import Mqtt, Sqlite
 from edgeloop.sources import Topic
+from edgeloop.tls import TlsFiles, tls_from_environment
 
 
 class TestConfig:
@@ -42,6 +44,27 @@ class TestConfig:
     def test_a_source_s_file_counts_from_the_configuration_s(self, tmp_path: Path, source: str, expected: str) -> None:
         config = self.load(tmp_path, self.GOOD.replace('call="m:f"', source))
         assert config.source.path == (expected if expected == "-" else str(tmp_path / expected))
+
+    TLS = '[tls]\nca="ca.crt"\ncertificate="device.crt"\nkey="/keys/device.key"\n'
+
+    def test_tls_files_count_from_the_file_and_go_with_the_broker_s_address(self, tmp_path: Path) -> None:
+        config = self.load(tmp_path, self.GOOD.replace("mqtt://h", "mqtts://h") + self.TLS)
+        files = TlsFiles(str(tmp_path / "ca.crt"), str(tmp_path / "device.crt"), "/keys/device.key")
+        assert config.address == BrokerAddress("h", 8883, tls=True, files=files)
+        assert self.load(tmp_path, self.GOOD).address == BrokerAddress("h", 1883, tls=False)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            (GOOD + TLS, "write mqtts://"),
+            (GOOD.replace("mqtt://h", "mqtts://h") + '[[sinks]]\nkind="mqtt"\n' + TLS, "name another `broker`"),
+            (GOOD.replace("mqtt://h", "mqtts://h").replace('call="m:f"', 'kind="mqtt"\ntopic="a"') + TLS, "another"),
+            (GOOD.replace("mqtt://h", "mqtts://h") + '[tls]\nca="ca.crt"\n', "certificate"),
+        ],
+    )
+    def test_tls_that_could_not_work_is_refused(self, tmp_path: Path, changed: str, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            self.load(tmp_path, changed)
 
     def test_paths_count_from_the_file(self, tmp_path: Path) -> None:
         config = self.load(tmp_path, self.GOOD + '[shadow]\nartifact="v2.tflite"\n')
@@ -79,3 +102,11 @@ class TestConfig:
     def test_a_mistake_is_named(self, tmp_path: Path, old: str, new: str, said: str) -> None:
         with pytest.raises(ConfigError, match=said):
             self.load(tmp_path, self.GOOD.replace(old, new))
+
+
+def test_the_three_tls_files_come_from_the_environment_together_or_not_at_all() -> None:
+    given = {"EDGELOOP_TLS_CA": "a", "EDGELOOP_TLS_CERTIFICATE": "b", "EDGELOOP_TLS_KEY": "c"}
+    assert tls_from_environment({}) is None
+    assert tls_from_environment(given) == TlsFiles("a", "b", "c")
+    with pytest.raises(ConfigError, match="EDGELOOP_TLS_KEY: not set"):
+        tls_from_environment(given | {"EDGELOOP_TLS_KEY": ""})

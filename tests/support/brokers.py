@@ -19,6 +19,23 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def start_mosquitto(config: Path, port: int) -> subprocess.Popen[bytes]:
+    """Mosquitto with a configuration that listens on `port`, once it does."""
+    binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if binary is None:
+        pytest.skip("no mosquitto on this machine: apt-get install mosquitto")
+    process = subprocess.Popen([binary, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return process
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    raise RuntimeError("mosquitto did not start")
+
+
 class Mosquitto:
     """Can be stopped and started again on the same port, as a broker that restarts without having saved."""
 
@@ -33,17 +50,7 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-        if binary is None:
-            pytest.skip("no mosquitto on this machine: apt-get install mosquitto")
-        self._process = subprocess.Popen(
-            [binary, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
-            time.sleep(0.05)
-        raise RuntimeError("mosquitto did not start")
+        self._process = start_mosquitto(self._config, self.port)
 
     def stop(self) -> None:
         if self._process is not None:
