@@ -39,7 +39,7 @@ LITERT = "ai-edge-litert"
 LEAST_AGREEMENT = 0.995
 EXACT_SAMPLES = 50  # the reference kernels are some hundred times slower, and the emulator again
 NO_SCHEMA = "their models are built with LiteRT's schema, and LiteRT has no 32-bit wheel"
-# Files of the runtime's tests, and what in them starts a process: the emulator runs one program, and none that it starts.
+# The runtime's tests, and what in them starts a process: the emulator runs one program, and none that it starts.
 STARTS_PROCESSES = ("full_disk", "disk_that", "sigkill", "raspberry_pi_tells")
 TESTS = (
     "test_artifact.py", "test_batching.py", "test_encoding.py", "test_histogram.py", "test_outbox.py",
