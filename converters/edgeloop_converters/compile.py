@@ -86,12 +86,16 @@ def _in_order(flatbuffer: bytes, model: Any) -> bytes:
 
 
 def output_names(model: Any) -> list[str]:
-    """A Keras model's names for its outputs, in its order.
+    """A Keras model's names for its outputs, in its order: the keys, where they are a dictionary.
 
     Raises:
         ModelError: two have one name.
     """
     names = [str(name) for name in getattr(model, "output_names", None) or ["output"]]
+    given = getattr(model, "output", None)
+    if isinstance(given, dict):
+        keys = {id(tensor): str(key) for key, tensor in given.items()}
+        names = [keys[id(tensor)] for tensor in model.outputs]
     if len(set(names)) < len(names):
         raise ModelError(f"two of the model's outputs have one name ({', '.join(names)}): name their layers apart")
     return names

@@ -18,7 +18,7 @@ from edgeloop_converters.facts import facts_of
 from edgeloop_converters.packaging import Label
 from edgeloop_converters.prepare import prepare, read_drop, scores_of
 from edgeloop_converters.proof import Drop, find_metric, predicted_classes
-from edgeloop_converters.recipes import RecipeData, apply_recipe, find_recipe, parse_recipe
+from edgeloop_converters.recipes import Compile, Recipe, RecipeData, apply_recipe, find_recipe, parse_recipe
 from edgeloop_converters.report import render
 from edgeloop_converters.targets import TARGETS
 
@@ -267,8 +267,7 @@ def test_a_remedy_says_what_it_costs_in_bytes_and_time(reported) -> None:
 
 
 def test_the_layers_of_an_equalized_model_are_compared_with_the_equalized_one(prepared, cache) -> None:
-    recipe = find_recipe("int8-litert-compact")
-    assert recipe.compile.equalize
+    recipe = Recipe("equalized", (Compile(scheme="int8", tool="litert-quantizer", equalize=True),))
     found = try_convert(prepared, Label("d", summary="image"), recipe=recipe, limits=HERE, cache=cache, thorough=True)
     assert found.diagnosis is not None
     # Against the original, whose channels have other scales, the first layers were off by 80 % and more.
