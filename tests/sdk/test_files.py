@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,20 @@ import pytest
 from edgeloop.files import check_writable, write_all_atomic, write_atomic
 
 
-@pytest.fixture
+@contextmanager
 def full_at_10_kb() -> Iterator[None]:
-    """No file may grow past 10 kB, which to a program is a disk that is full."""
+    """No file may grow past 10 kB, which to a program is a disk that is full; to the log that pytest writes, too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_several_files_are_written_or_none(tmp_path: Path, full_at_10_kb: None) -> None:
+def test_several_files_are_written_or_none(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("old")
-    with pytest.raises(OSError, match=r"page'$") as caught:
+    with full_at_10_kb(), pytest.raises(OSError, match=r"page'$") as caught:
         write_all_atomic({tmp_path / "model": b"new", tmp_path / "page": "x" * 20_000})
     assert caught.value.filename == str(tmp_path / "page")
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
