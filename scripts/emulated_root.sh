@@ -11,7 +11,7 @@ set -euo pipefail
 arch=${1:-} wheel=${2:-}
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 roots=${XDG_CACHE_HOME:-$HOME/.cache}/edgeloop/roots
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${DEBIAN_MIRROR:-}  # empty: the one that debootstrap knows
 suite=bookworm  # Raspberry Pi OS of 2023 to 2025; the last with a Python for which tflite-runtime has wheels
 limit_s=5400
 
@@ -116,7 +116,7 @@ if [[ $(cat "$root/opt/edgeloop/ready" 2>/dev/null) != "$key" ]]; then
     register
     mkdir -p "$root" "$roots/.debs"
     debootstrap --arch="$arch" --variant=minbase --cache-dir="$roots/.debs" \
-        --include="python3,python3-venv,ca-certificates$more" "$suite" "$root" "$mirror" >"$roots/$arch.log" 2>&1 ||
+        --include="python3,python3-venv,ca-certificates$more" "$suite" "$root" ${mirror:+"$mirror"} >"$roots/$arch.log" 2>&1 ||
         die "debootstrap failed: $(tail -n 1 "$roots/$arch.log") (all of it: $roots/$arch.log)"
     connect
     cp "$wheel" "$root/tmp"
