@@ -106,16 +106,16 @@ def calls_of(model: bytes, seed: int) -> dict[str, Call]:
         stored = rng.integers(-128, 128, shape).astype(np.int8)
         real = dequantize(spec, stored)
     sample = real[0].copy()
-    plain = runtime_of(model)
-    taken = runtime_of(model)
+    # Each has a runtime of its own: a program makes one kind of call, and its ring's rows are all of one size.
+    on_stored, taken, on_real, read = (runtime_of(model) for _ in range(4))
 
     as_bytes, target = stored.tobytes(), backend.memory.reshape(-1).view(np.uint8).data
-    invoke_memory, read = backend.invoke_memory, backend.read
+    invoke_memory, read_memory = backend.invoke_memory, backend.read
 
     def in_place() -> object:
         target[:] = as_bytes
         invoke_memory()
-        return read()
+        return read_memory()
 
     def run_taken() -> object:
         prediction = taken.run_stored(stored)
@@ -126,10 +126,10 @@ def calls_of(model: bytes, seed: int) -> dict[str, Call]:
     calls: dict[str, Call] = {
         "bare": bare_call(model, stored),
         "in place": in_place,
-        "run_stored": lambda: plain.run_stored(stored),
+        "run_stored": lambda: on_stored.run_stored(stored),
         "run_stored, taken": run_taken,
-        "run float32": lambda: plain.run(sample),
-        "run float32, .output": lambda: plain.run(sample).output,
+        "run float32": lambda: on_real.run(sample),
+        "run float32, .output": lambda: read.run(sample).output,
     }
     if spec.scale is not None:
         calls["bare, quantized"] = bare_call(model, real, spec.scale, spec.zero_point or 0)

@@ -4,7 +4,8 @@
 
 - stream: a source (rows of an .npy file), preprocessing (a scaling to float), the model and a sink (JSON lines),
   against `set_tensor`, `invoke`, `get_tensor` on inputs that are ready; on a convolutional one of about 1 ms a call.
-- threads: one `Runtime` on one thread, against a `RuntimePool` of two on two threads, on the same model.
+- pool: one `Runtime` on one thread, against a `RuntimePool` of two on two threads, on the same model and on smaller
+  ones, each named by its convolutions: where a call is short, the threads wait for Python's lock.
 - table: a Parquet file of a million rows of 10 features scored by `edgeloop.scoring`, against one row after another by
   `Runtime.run` (of the first 20,000); on a small classifier.
 
@@ -43,6 +44,8 @@ from edgeloop.sources.batches import read_batches
 from edgeloop.stream import run_stream
 
 CLASSES, CHANNELS = 10, 16
+IMAGE = (32, 32, 3)
+POOLED = (0, 1, 4, 18)  # convolutions
 
 
 def classifier(shape: tuple[int, ...], convolutions: int = 0, seed: int = 0) -> bytes:
@@ -160,6 +163,11 @@ def on_threads(run: Callable[[Any], Any], x: Any, count: int) -> Callable[[], in
     return loop
 
 
+def pooled(artifact: Artifact, x: Any) -> dict[str, Callable[[], int]]:
+    runtime, pool = Runtime(artifact), RuntimePool(artifact, size=2)
+    return {"1 thread": on_threads(runtime.run, x, 1), "2 threads": on_threads(pool.run, x, 2)}
+
+
 def table_of(artifact: Artifact, folder: Path, rows: int) -> dict[str, Callable[[], int]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -209,9 +217,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the table")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    model = classifier((32, 32, 3), convolutions=18)
+    model = classifier(IMAGE, convolutions=18)
     artifact = artifact_of(model)
-    x = np.random.default_rng(0).integers(0, 256, (400, 32, 32, 3), dtype=np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (400, *IMAGE), dtype=np.uint8)
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -221,12 +229,8 @@ def main() -> None:
             "stream": stream_of(artifact, folder / "x.npy", folder / "out.jsonl"),
         }
         found["source to sink"] = rates(ways, args.rounds)
-        runtime, pool = Runtime(artifact), RuntimePool(artifact, size=2)
-        pooled = {
-            "1 thread": on_threads(runtime.run, x, 1),
-            "2 threads": on_threads(pool.run, x, 2),
-        }
-        found["pool"] = rates(pooled, args.rounds)
+        for convolutions in POOLED:
+            found[f"pool, {convolutions}"] = rates(pooled(artifact_of(classifier(IMAGE, convolutions)), x), args.rounds)
         small = artifact_of(classifier((10,)))
         found["parquet"] = rates(table_of(small, folder, args.rows), 3)
     if args.json:

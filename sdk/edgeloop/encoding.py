@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from edgeloop.errors import InputError
 from edgeloop.manifest import TensorSpec
-from edgeloop.preprocessing import CenterCrop, Resize, Step, check_steps, preprocess, sensed, to_float32
+from edgeloop.preprocessing import (
+    CenterCrop,
+    Normalize,
+    Resize,
+    Scale,
+    Step,
+    check_steps,
+    preprocess,
+    sensed,
+    to_float32,
+)
 from edgeloop.quantization import quantize, quantize_table, quantizer
 
 __all__ = ["Encode", "Encoder"]
@@ -24,6 +34,10 @@ Encode: TypeAlias = Callable[[Array, bytes], object]
 """From a sample of the right shape, and its bytes in C order, to what the input stores, written into its memory."""
 
 _FLOAT32 = np.dtype(np.float32)
+# From so many values on, three passes of arithmetic are faster than one look-up in a table of floats: 39 µs against 227
+# for an image of 224 × 224 × 3, 2.8 against 3.3 for one of 32 × 32 × 3, 2.2 against 1.3 for 640 values.
+_MANY = 2048
+_FEW = 1024  # up to so many, `bytes.translate` is faster than a ufunc: by 0.1 µs for 640 values
 
 
 class Encoder:
@@ -57,7 +71,7 @@ class Encoder:
         self.sample_shape = self._model_shape if sample_shape is None else sample_shape
         check_steps(self._steps, self.sample_shape, self._model_shape)
         self._stored = np.zeros((1, *self._model_shape), dtype=spec.dtype) if memory is None else memory
-        self._quantize = self._quantizing()
+        self._quantize: Encode = quantizer(spec, self._stored[0], self._not_finite)
         self._by_dtype: dict[np.dtype[Any], Encode] = {}
 
     def __call__(self, x: Array) -> Array:
@@ -104,7 +118,10 @@ class Encoder:
             if self._steps or dtype.kind not in "fiub":
                 return self._preprocess
             return self._quantize if dtype is _FLOAT32 else self._convert
-        look_up = _lookup(table, dtype, self._stored, picked)
+        if table.dtype == np.float32 and self._stored.size >= _MANY:
+            look_up = _computing(self._steps[len(picks) :], self._stored.reshape(picked))
+        else:
+            look_up = _lookup(table, dtype, self._stored, picked)
         if not picks:
             return look_up
 
@@ -120,26 +137,8 @@ class Encoder:
     def _convert(self, x: Array, raw: bytes) -> None:
         self._quantize(to_float32(x), raw)
 
-    def _quantizing(self) -> Encode:
-        spec, sample = self._spec, self._stored[0]
-        write = _store if spec.scale is None else quantizer(spec, self._model_shape)
-        are_finite = bytearray(sample.size)
-        flags = np.frombuffer(are_finite, dtype=np.bool_).reshape(self._model_shape)
-
-        def quantize_finite(real: NDArray[np.float32], _raw: bytes) -> None:
-            np.isfinite(real, flags)
-            if 0 in are_finite:  # half the time of `.all()`: a False is a zero byte
-                raise self._not_finite()
-            write(real, sample)
-
-        return quantize_finite
-
     def _not_finite(self) -> InputError:
         return InputError(f"an input with NaN or infinity in it: {self._name!r} takes finite numbers")
-
-
-def _store(real: NDArray[np.float32], out: Array) -> None:
-    out[...] = real
 
 
 def _only_picks(step: Step) -> bool:
@@ -155,6 +154,28 @@ def _run(picks: Sequence[Step], x: Array) -> Array:
     return picked
 
 
+def _computing(steps: Sequence[Step], out: Array) -> Encode:
+    """What `Scale` and `Normalize` do, in their order and in place."""
+    passes: list[tuple[np.ufunc, NDArray[np.float32]]] = []
+    for step in steps:
+        if isinstance(step, Scale):
+            passes += [(np.multiply, _as_long_as(out, step.factor)), (np.add, _as_long_as(out, step.offset))]
+        elif isinstance(step, Normalize):
+            passes += [(np.subtract, _as_long_as(out, *step.mean)), (np.divide, _as_long_as(out, *step.std))]
+
+    def compute(x: Array, _raw: bytes) -> None:
+        out[...] = x
+        for change, by in passes:
+            change(out, by, out)
+
+    return compute
+
+
+def _as_long_as(out: Array, *values: float) -> NDArray[np.float32]:
+    """One value as it is, several (along the last axis) repeated: numpy is slow with operands of three values."""
+    return np.full(() if len(values) == 1 else out.shape, values[0] if len(values) == 1 else values, dtype=np.float32)
+
+
 def _lookup(table: Array, sensor: np.dtype[Any], stored: Array, shape: tuple[int, ...]) -> Encode:
     """What writes the table's entries for a sample of `shape` and dtype `sensor` into `stored`."""
     if table.dtype == np.float32:
@@ -163,7 +184,7 @@ def _lookup(table: Array, sensor: np.dtype[Any], stored: Array, shape: tuple[int
     ascending = np.arange(256, dtype=np.uint8)
     if table.ndim == 1 and (as_bytes == ascending).all():
         return _copying_into(stored)
-    if (as_bytes == ascending ^ as_bytes[..., :1]).all():
+    if (as_bytes == ascending ^ as_bytes[..., :1]).all() and (table.ndim > 1 or stored.size > _FEW):
         # The usual case of a camera: value / 255 into an input of scale 1 / 255 turns the sign bit over, and no more.
         flips, out_bytes = np.array(as_bytes[..., 0]), stored.reshape(shape).view(np.uint8)
         if sensor == np.uint8:

@@ -25,8 +25,8 @@ class RuntimePool:
     """`size` runtimes of one artifact behind the calls of one, safe from any number of threads.
 
     A call takes a runtime that is free, or waits for one. Each runtime has its own interpreter and memory; they share
-    the model's bytes. It pays where calls take longer than Python needs around them, some 20 µs: see
-    `benchmarks/suites/runtime_overhead.py`, "threads".
+    the model's bytes. It pays where there is a free core for each and calls take long beside the 20 µs that Python
+    needs around them, one thread at a time: see `benchmarks/suites/throughput.py`, "pool".
 
     Args:
         artifact: as `Runtime` takes it.

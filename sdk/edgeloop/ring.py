@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -57,9 +56,9 @@ class SampleForm(NamedTuple):
     decode: Callable[[Array], Array] | None = None
 
 
-Row: TypeAlias = tuple[bytes, SampleForm, bytes, str, int, int]
+Row: TypeAlias = tuple[bytes, SampleForm, bytes, str, int]
 """A sample's bytes in C order, and what they mean; the first output's, as the model stores it; the input's name at its
-source; the latency in nanoseconds; how many rows came before.
+source; the latency in nanoseconds.
 
 Bytes are the cheapest copy: 0.1 µs for 640 values, where assigning to a row of a preallocated array takes 0.3 µs.
 """
@@ -68,13 +67,16 @@ Bytes are the cheapest copy: 0.1 µs for 640 values, where assigning to a row of
 class Ring:
     """Holds the last rows, up to 1,024 and up to `memory_bytes` (but at least 4).
 
-    One thread writes and one reads, which may be another one: what passes between them is one append.
+    One thread writes and one reads, which may be another one.
 
     Args:
         memory_bytes: what the rows may take.
         row_bytes: what the smallest row takes: its sample and its output. See `expect`.
         decode: from the model's first outputs as it stores them, (n, …), to real values.
         output: dtype and shape of one first output.
+
+    Row n is in `places`, at n modulo their number; `came` is how many rows there were. A row is in its place before it
+    is counted.
     """
 
     def __init__(
@@ -86,33 +88,42 @@ class Ring:
     ) -> None:
         self._decode, self._output = decode, output
         self._memory_bytes = memory_bytes
-        self._rows = _MAX_ROWS
-        self._kept: deque[Row] = deque(maxlen=self._rows)
-        self._taken = 0
-        self.append: Callable[[Row], None] = self._kept.append
-        self.next_number: Callable[[], int] = count().__next__
+        self.came = self._taken = 0
+        # One more than it holds: the next row's place, of which the thread that reads can't know whether it is written.
+        self.places: list[Row | None] = [None] * (_MAX_ROWS + 1)
         self.expect(row_bytes)
+
+    def append(self, row: Row) -> None:
+        """Take a row, in the place of the oldest. Who calls often writes these lines out: see `Runtime.run`."""
+        came, places = self.came, self.places
+        places[came % len(places)] = row
+        self.came = came + 1
 
     def expect(self, row_bytes: int) -> None:
         """Rows of this size are to come: where too few fit, the ring gets shorter. For the thread that writes."""
         rows = max(_MIN_ROWS, self._memory_bytes // (row_bytes + _ROW_OVERHEAD_BYTES))
-        if rows < self._rows:
-            self._rows = rows
-            self._kept = deque(self._kept, maxlen=rows)
-            self.append = self._kept.append
+        had, came = self.places, self.came
+        if rows + 1 < len(had):
+            fewer: list[Row | None] = [None] * (rows + 1)
+            for number in range(max(0, came - rows), came):
+                fewer[number % (rows + 1)] = had[number % len(had)]
+            self.places = fewer
 
     def take(self) -> Seen:
         """All rows since the last call, oldest first."""
-        # Rows stay until others overwrite them: the next ones get their memory, which else went back to the system.
-        # The copy is one step of the interpreter, which no append of another thread can come between.
-        rows = self._kept.copy()
-        while rows and rows[0][5] < self._taken:
-            rows.popleft()
+        # What came until now is in its place; what comes from here on overwrites the oldest, even while this reads.
+        # Rows stay until then: the next ones get their memory, which else went back to the system.
+        came = self.came
+        places = self.places.copy()
+        first = max(self._taken, self.came - len(places) + 1)
+        at, end = first % len(places), came % len(places)
+        found = () if first >= came else places[at:end] if at < end else places[at:] + places[:end]
+        rows = [row for row in found if row is not None]
         if not rows:
             none = np.empty(0, dtype=np.float32)
             return Seen(none, none, [], none, 0)
-        overwritten, self._taken = rows[0][5] - self._taken, rows[-1][5] + 1
-        samples, forms, outputs, refs, latencies_ns, _ = zip(*rows, strict=True)
+        overwritten, self._taken = first - self._taken, came
+        samples, forms, outputs, refs, latencies_ns = zip(*rows, strict=True)
         return Seen(
             inputs=_decoded(samples, forms),
             outputs=self._decode(self._stacked(outputs)),
@@ -124,11 +135,11 @@ class Ring:
     @property
     def is_half_full(self) -> bool:
         """Whether it is time to take what is in it."""
-        return bool(self._kept) and (self._kept[-1][5] + 1 - self._taken) * 2 >= self._rows
+        return (self.came - self._taken) * 2 >= len(self.places) - 1
 
     def _stacked(self, outputs: tuple[bytes, ...]) -> Array:
         dtype, shape = self._output
-        values = np.frombuffer(b"".join(outputs), dtype=dtype)
+        values = np.frombuffer(bytearray().join(outputs), dtype=dtype)
         sizes = {len(each) for each in outputs}
         if len(sizes) > 1:  # detections, as many as there are: no table of them
             return np.empty((len(outputs), 0), dtype=dtype)

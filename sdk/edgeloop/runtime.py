@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import NDArray
 
 from edgeloop.artifact import Artifact, read_artifact
@@ -34,6 +35,7 @@ Array: TypeAlias = NDArray[Any]
 Inputs: TypeAlias = Array | dict[str, Array]
 
 _FLOAT32 = np.dtype(np.float32)
+_ALL = slice(None)
 _CHUNK = 256  # samples that are preprocessed at once: it bounds the memory that a large batch takes
 
 
@@ -127,17 +129,21 @@ class Runtime:
                 model's inputs.
         """
         start = perf_counter_ns()
-        if type(x) is not np.ndarray or x.dtype is not self._dtype:
+        if type(x) is not ndarray or x.dtype is not self._dtype:
             return self._run_any(x, ref, start)
         if x.shape != self._shape:
             raise self._encoders[0].wrong_shape(x)
+        # Named first: calling an attribute that isn't a method takes Python 0.05 µs more than a name.
+        encode, invoke, read = self._encode, self._invoke, self._read
         raw = x.tobytes()
-        self._encode(x, raw)
-        self._invoke()
-        stored = self._read()
+        encode(x, raw)
+        invoke()
+        stored = read()
         latency_ns = perf_counter_ns() - start
-        ring = self._ring
-        ring.append((raw, self._form, stored, ref, latency_ns, ring.next_number()))
+        ring = self._ring  # `ring.append`, written out: a call takes 0.2 µs
+        came, places = ring.came, ring.places
+        places[came % len(places)] = (raw, self._form, stored, ref, latency_ns)
+        ring.came = came + 1
         return Prediction(stored, self._reader, latency_ns)
 
     def run_stored(self, x: Array, *, ref: str = "") -> Prediction:
@@ -156,20 +162,18 @@ class Runtime:
         """
         start = perf_counter_ns()
         form = self._stored_form
-        if (
-            form is None
-            or type(x) is not np.ndarray
-            or x.dtype is not self._stored_dtype
-            or x.shape != self._stored_shape
-        ):
+        if form is None or type(x) is not ndarray or x.dtype is not self._stored_dtype or x.shape != self._stored_shape:
             raise self._not_stored(x)
+        target, invoke, read = self._target, self._invoke, self._read
         raw = x.tobytes()
-        self._target[:] = raw
-        self._invoke()
-        stored = self._read()
+        target[_ALL] = raw
+        invoke()
+        stored = read()
         latency_ns = perf_counter_ns() - start
-        ring = self._ring
-        ring.append((raw, form, stored, ref, latency_ns, ring.next_number()))
+        ring = self._ring  # as in `run`
+        came, places = ring.came, ring.places
+        places[came % len(places)] = (raw, form, stored, ref, latency_ns)
+        ring.came = came + 1
         return Prediction(stored, self._reader, latency_ns)
 
     def _run_any(self, x: Inputs, ref: str, start_ns: int) -> Prediction:
@@ -187,7 +191,7 @@ class Runtime:
         sample = arrays[0] if numeric and len(arrays) == 1 else as_row(self._encoders, arrays)
         raw, form, first = sample.tobytes(), SampleForm(sample.dtype, sample.shape), _unbatched(answers[0])
         self._ring.expect(self._row_bytes(form))
-        self._ring.append((raw, form, first.tobytes(), ref, latency_ns, self._ring.next_number()))
+        self._ring.append((raw, form, first.tobytes(), ref, latency_ns))
         return Prediction(first, self._reader, latency_ns, [_unbatched(each) for each in answers[1:]])
 
     def _row_bytes(self, form: SampleForm | None) -> int:

@@ -54,11 +54,12 @@ def test_the_table_holds_what_the_steps_and_quantization_give_for_all_256_values
 
 
 @pytest.mark.parametrize(("sensor", "stored", "zero_point"), [("uint8", "int8", -128), ("int8", "uint8", 128)])
+@pytest.mark.parametrize("times", [1, 4])
 def test_a_camera_into_an_input_of_its_own_scale_keeps_every_value_apart(
-    sensor: str, stored: str, zero_point: int
+    sensor: str, stored: str, zero_point: int, times: int
 ) -> None:
-    spec = TensorSpec("x", (1, 256, 3), stored, scale=1 / 255, zero_point=zero_point)
-    x = all_values(sensor)
+    spec = TensorSpec("x", (1, 256 * times, 3), stored, scale=1 / 255, zero_point=zero_point)
+    x = np.tile(all_values(sensor), (times, 1))
     encoded = Encoder(spec, (Scale(1 / 255),), None, "model")(x)
     assert np.array_equal(encoded, quantize(spec, preprocess((Scale(1 / 255),), x[None])))
     assert len(np.unique(encoded)) == 256
@@ -124,6 +125,54 @@ def test_real_values_one_sample_after_another_get_the_bits_of_quantization(
     for row in rows:
         x = np.array(row).astype(dtype)
         assert np.array_equal(encoder(x), quantize(spec, x[None].astype(np.float32)))
+
+
+@pytest.mark.parametrize("zero_point", [-128, -127, 0, 1, 88, 89, 127])
+@pytest.mark.parametrize(("stored", "scale"), [("int8", 0.3910152316093445), ("int8", 1 / 255), ("uint8", 0.5)])
+def test_real_values_around_every_threshold_get_the_bits_of_quantization(
+    stored: str, scale: float, zero_point: int
+) -> None:
+    """All 129 float32 values around each k + 1/2 steps, from below the least stored value to above the largest."""
+    zero_point += 128 * (stored == "uint8")
+    spec = TensorSpec("x", (1, 261 * 129), stored, scale=scale, zero_point=zero_point)
+    least = int(np.iinfo(stored).min) - zero_point
+    halves = (np.arange(least - 3, least + 258) + 0.5).astype(np.float32) * np.float32(scale)
+    x = (halves.view(np.int32)[:, np.newaxis] + np.arange(-64, 65, dtype=np.int32)).view(np.float32).reshape(-1)
+    assert np.array_equal(Encoder(spec, (), None, "model")(x), quantize(spec, x[np.newaxis]))
+
+
+@given(
+    bits=st.lists(st.integers(0, 2**32 - 1), min_size=8, max_size=8),
+    scale=scales,
+    zero_point=st.integers(-128, 127),
+    stored=st.sampled_from(["int8", "uint8", "int16", "int32"]),
+)
+def test_any_32_bits_are_quantized_or_refused(bits: list[int], scale: float, zero_point: int, stored: str) -> None:
+    x = np.array(bits, dtype=np.uint32).view(np.float32)
+    spec = TensorSpec("x", (1, 8), stored, scale=scale, zero_point=zero_point)
+    encoder = Encoder(spec, (), None, "model")
+    with np.errstate(over="ignore"):  # x / scale may be infinite where x isn't: the largest stored value
+        if np.isfinite(x).all():
+            assert np.array_equal(encoder(x), quantize(spec, x[np.newaxis]))
+        else:
+            before = encoder(np.zeros(8, np.float32)).copy()
+            with pytest.raises(InputError, match="NaN or infinity"):
+                encoder(x)
+            assert np.array_equal(encoder(np.zeros(8, np.float32)), before)
+
+
+@pytest.mark.parametrize("sensor", ["int8", "uint8"])
+@pytest.mark.parametrize("picks", [(), (CenterCrop(40, 32),)])
+@given(steps=steps_of_three)
+def test_a_large_image_for_a_float_input_gets_the_bits_of_its_steps(
+    sensor: str, picks: tuple[Step, ...], steps: list[Step]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8).view(sensor)
+    real = preprocess((*picks, *steps), image[np.newaxis])
+    if not np.isfinite(real).all():
+        return
+    encoder = Encoder(TensorSpec("x", real.shape, "float32"), (*picks, *steps), image.shape, "model")
+    assert encoder(image).tobytes() == real.tobytes()
 
 
 def test_a_sensor_that_gives_what_the_input_stores_is_copied_into_the_given_memory() -> None:

@@ -325,3 +325,13 @@ def test_a_number_beyond_float32_is_refused_without_a_warning(make_artifact) -> 
     runtime = Runtime(make_artifact())
     with pytest.raises(InputError, match="infinity"):
         runtime.run(np.full(4, 1e300))
+
+
+def test_a_prediction_is_decoded_once_into_memory_of_its_own(make_artifact) -> None:
+    runtime = Runtime(make_artifact())
+    first, second = runtime.run(X), runtime.run(X)
+    assert first.output is first.output
+    assert first.outputs is first.outputs
+    first.output[:] = 0
+    assert second.output.any()
+    assert runtime.take_seen().outputs.any(axis=1).all()

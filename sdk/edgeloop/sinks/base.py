@@ -30,16 +30,17 @@ class Sink(Protocol):
 
 def record(ref: str, prediction: Prediction, runtime: Runtime) -> dict[str, Any]:
     """A prediction as JSON has it: the input's name, the time, the model's version, and what it said."""
+    index, confidence = prediction.index, prediction.confidence
     found: dict[str, Any] = {
         "ref": ref,
         "time_s": round(time.time(), 4),
         "version": runtime.manifest.version,
-        "index": prediction.index,
+        "index": index,
         "label": prediction.label,
-        "confidence": None if prediction.confidence is None else round(prediction.confidence, 4),
+        "confidence": None if confidence is None else round(confidence, 4),
         "latency_us": round(prediction.latency_us, 1),
     }
-    if prediction.index is None:
+    if index is None:
         found["output"] = prediction.output.tolist()
     return found
 
