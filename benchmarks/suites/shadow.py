@@ -5,7 +5,8 @@
 FOLDER holds the MLPerf Tiny models. The first model answers HZ inputs a second, as a sensor gives them; the shadow has
 its share of one processor, and more inputs than it can look at. In the first rows nothing holds the shadow back but
 that share; in the last one the bound of 5 % on the mean latency does, too (`edgeloop.shadow.Pace`). `--one-core` keeps
-the process on one core, as a small board has it.
+the process on one core, as a small board has it. The last pair is a small network beside a heavy one of 80
+convolutions.
 
 Ratios are taken between neighbouring turns: of their medians, with a 95 % interval, and of their means.
 """
@@ -23,6 +24,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from runtime_overhead import SHARED, runtime_of
+from throughput import classifier
 
 from edgeloop.latency import Rounds, ratio, summarize
 from edgeloop.machine import describe_machine
@@ -32,6 +34,7 @@ from edgeloop.runtime import Runtime
 from edgeloop.shadow import Shadow
 
 PAIRS = (("ad01_int8", "ad01_float32"), ("kws_int8", "kws_float32"))
+HEAVY = ("1 convolution", "80 convolutions")
 SETTINGS = ((0.1, 1e9), (0.5, 1e9), (0.5, 0.05))  # share of a processor, most slowdown
 TURN_S = 0.5
 ENOUGH = 20_000
@@ -95,11 +98,18 @@ def show(name: str, share: float, bound: float, found: dict[str, Any]) -> None:
     setting = f"{share:.0%}" + (f", bound {bound:.0%}" if bound < 1 else "")
     low, high = means["ci"] or (float("nan"),) * 2
     print(
-        f"{name:24} {setting:15} p50 {alone['median_us']:7.1f} → {beside['median_us']:7.1f} µs   "
+        f"{name:31} {setting:15} p50 {alone['median_us']:7.1f} → {beside['median_us']:7.1f} µs   "
         f"p90 {alone['p90_us']:7.1f} → {beside['p90_us']:7.1f}   p99 {alone['p99_us'] or 0:7.1f} → "
         f"{beside['p99_us'] or 0:7.1f}   median × {ratios['value']:.3f}   mean × {means['value']:.3f} "
         f"[{low:.3f}, {high:.3f}]   took {found['cpu_share']:.1%}, {found['compared']:,} compared"
     )
+
+
+def model_of(name: str, folder: Path) -> bytes:
+    """One of MLPerf Tiny's, or a network of so many convolutions."""
+    if name in HEAVY:
+        return classifier((49, 10, 1), int(name.split(maxsplit=1)[0]))
+    return (folder / f"{name}.tflite").read_bytes()
 
 
 def main() -> None:
@@ -113,8 +123,8 @@ def main() -> None:
     if args.one_core:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     rows = []
-    for first, second in PAIRS:
-        model, other = ((args.models / f"{name}.tflite").read_bytes() for name in (first, second))
+    for first, second in (*PAIRS, HEAVY):
+        model, other = (model_of(name, args.models) for name in (first, second))
         runtime = runtime_of(model)
         for share, bound in SETTINGS:
             found = measure(runtime, lambda other=other: runtime_of(other), share, bound, args)  # type: ignore[misc]

@@ -18,6 +18,8 @@ from edgeloop.artifact import read_artifact
 from edgeloop.config import AgentConfig
 from edgeloop.endpoint import MetricsEndpoint
 from edgeloop.errors import DataError, EdgeloopError, InputError
+from edgeloop.execution import execution_of
+from edgeloop.failing import Failing
 from edgeloop.fallback import open_outbox
 from edgeloop.jobdesk import JobDesk
 from edgeloop.line import Line
@@ -49,8 +51,9 @@ class AgentReport:
     Args:
         device: the device's name.
         epoch: the outbox's.
-        inferences: see `StreamReport`, as the next five.
+        inferences: see `StreamReport`, as the next six.
         refused_inputs: see there.
+        failed_inputs: see there.
         skipped_inputs: what the source couldn't read, counted by reason.
         dropped_inputs: see there.
         missed_deadlines: see there.
@@ -66,6 +69,7 @@ class AgentReport:
     epoch: int
     inferences: int
     refused_inputs: int
+    failed_inputs: int
     skipped_inputs: dict[str, int]
     dropped_inputs: int
     missed_deadlines: int
@@ -89,6 +93,7 @@ class Agent:
         self._config = config
         self._stopping = threading.Event()
         self._refused = 0
+        self._failing = Failing()
 
     def stop(self) -> None:
         """Ask `run` to end after the inference that is under way."""
@@ -103,7 +108,7 @@ class Agent:
         config = self._config
         directory = Path(config.directory)
         keys = [load_public_key(path) for path in config.trusted_keys]
-        store = ArtifactStore(directory / "artifacts", keys)
+        store = ArtifactStore(directory / "artifacts", keys, config.runtime)
         with ExitStack() as stack:
             line = Line(config)
             server = stack.enter_context(StatusServer(directory, line.status))
@@ -138,6 +143,7 @@ class Agent:
             epoch=line.outbox.epoch,
             inferences=report.inferences,
             refused_inputs=report.refused,
+            failed_inputs=report.failed,
             skipped_inputs=report.skipped,
             dropped_inputs=report.dropped,
             missed_deadlines=report.missed_deadlines,
@@ -178,6 +184,7 @@ class Agent:
             if runtime.is_half_full or time.monotonic() >= next_look_s:
                 notifier.alive()
                 line.observe(runtime)
+                self._tell_if_back(line)
                 next_look_s = time.monotonic() + _OBSERVE_S
             if not line.uplink.arrived.empty():
                 current = self._switch(runtime, store, line, line.uplink.arrived.get())
@@ -192,6 +199,7 @@ class Agent:
             progress=line.progress,
             between=between,
             on_refused=lambda item, error: self._refuse(line, item, error),
+            on_failed=lambda item, error: self._fail(line, item, error),
         )
         if report.error is not None:
             line.event("source-failed", kind=type(report.error).__name__, reason=str(report.error)[:500])
@@ -204,6 +212,18 @@ class Agent:
         line.collector.count_error(error)
         log.log(logging.WARNING if self._refused == 1 else logging.DEBUG, "%s: %s", item.ref, error)
 
+    def _fail(self, line: Line, item: SourceItem, error: Exception) -> None:
+        line.collector.count_error(error)
+        if self._failing.failed(line.progress.inferences, time.monotonic()):
+            log.warning("%s: the backend failed: %s: %s", item.ref, type(error).__name__, error)
+            line.event("backend-failed", kind=type(error).__name__, reason=str(error)[:500])
+
+    def _tell_if_back(self, line: Line) -> None:
+        failed_s = self._failing.over(line.progress.inferences, time.monotonic())
+        if failed_s is not None:
+            log.warning("the backend answers again, after %.0f s", failed_s)
+            line.event("backend-back", failed_s=round(failed_s, 1))
+
     def _switch(self, runtime: Runtime, store: ArtifactStore, line: Line, data: bytes) -> Runtime:
         """Switch to an artifact that arrived; the running one goes on where it is refused."""
         line.observe(runtime, final=True)
@@ -214,7 +234,8 @@ class Agent:
             line.refused(error, hashlib.sha256(data).hexdigest())
             return runtime
         line.switches += 1
-        line.event("artifact-switched", **{"from": runtime.manifest.version, "to": new.manifest.version})
+        versions = {"from": runtime.manifest.version, "to": new.manifest.version}
+        line.event("artifact-switched", **versions, **execution_of(new).to_detail())
         runtime.close()
         line.observe_with(new)
         return new

@@ -14,6 +14,7 @@ from edgeloop.errors import ConfigError
 from edgeloop.jobdesk import JobsConfig
 from edgeloop.mqtt import BrokerAddress, parse_broker_url
 from edgeloop.pacing import UplinkConfig, parse_quiet_hours
+from edgeloop.runtime_config import RuntimeConfig
 from edgeloop.sinks import AnySink
 from edgeloop.sources import AnySource, Camera, PluginSource, PythonSource
 from edgeloop.sources.plugin import plugin_kinds
@@ -100,6 +101,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         trusted_keys: public key files; an artifact must be signed by one of them.
         source: where inputs come from; see `edgeloop.sources`.
         artifact: the artifact to start with, where the store holds none that is newer.
+        runtime: the backend, its threads, kernels and delegate; see `edgeloop.runtime_config`.
         predictions: a file to which predictions are appended as JSON lines; "-" is standard output.
         sinks: where else they go; see `edgeloop.sinks`.
         stream: what happens when inputs come faster than the model answers, or not at all.
@@ -111,6 +113,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         metrics_file: where to put statistics in Prometheus' text format, anew each window, for node_exporter's textfile
             collector.
         sample_bytes_per_day: the budget for picked inputs; 0 sends none.
+        observe_cpu_percent: of one processor that profiling and sampling may take; past it a random part of the inputs
+            is looked at.
         outbox_bytes: what may wait on disk.
         jobs: what other machines may have this one compute; see `edgeloop.jobdesk`.
         redact: `module:function` that each message is given to before it is queued; see `edgeloop.redaction`.
@@ -124,6 +128,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     source: AnySource
     artifact: str | None = None
+    runtime: RuntimeConfig = RuntimeConfig()
     predictions: str | None = None
     sinks: tuple[AnySink, ...] = ()
     stream: StreamConfig = StreamConfig()
@@ -134,6 +139,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window_s: Positive = 60.0
     metrics_file: str | None = None
     sample_bytes_per_day: Annotated[float, msgspec.Meta(ge=0)] = 1e6
+    observe_cpu_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 10.0
     outbox_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 64 << 20
     jobs: JobsConfig = JobsConfig()
     redact: str | None = None
@@ -165,6 +171,7 @@ def load_config(path: str | Path) -> AgentConfig:
         raise ConfigError(f"{path}: {error}") from error
     if isinstance(config.source, PluginSource):
         config.source.load()  # for what is wrong with its options
+    config.runtime.check()
     check_device_name(config.device)
     parse_broker_url(config.broker)
     if isinstance(config.source, PythonSource) and config.source.call.count(":") != 1:
@@ -186,6 +193,7 @@ def load_config(path: str | Path) -> AgentConfig:
         directory=str(base / config.directory),
         trusted_keys=tuple(str(base / key) for key in config.trusted_keys),
         artifact=absolute(config.artifact),
+        runtime=_with_delegate(config.runtime, base),
         predictions=absolute(config.predictions),
         metrics_file=absolute(config.metrics_file),
         tls=config.tls and TlsFiles(*(str(base / name) for name in msgspec.structs.astuple(config.tls))),
@@ -193,6 +201,13 @@ def load_config(path: str | Path) -> AgentConfig:
         source=_completed(config.source, base, config.broker),
         sinks=tuple(_completed(sink, base, config.broker) for sink in config.sinks),
     )
+
+
+def _with_delegate(runtime: RuntimeConfig, base: Path) -> RuntimeConfig:
+    """With the delegate's file counted from `base`; a name without a slash is the dynamic linker's to find."""
+    if runtime.delegate is None or "/" not in runtime.delegate:
+        return runtime
+    return msgspec.structs.replace(runtime, delegate=str(base / runtime.delegate))
 
 
 def parse_listen(listen: str) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -33,6 +34,10 @@ class Placement(msgspec.Struct, frozen=True):
     fallback: str | None
     outside: tuple[str, ...]
     operators: int
+
+    def counted(self) -> str:
+        """The operators outside, each once: "CONV_2D × 2, SOFTMAX"."""
+        return ", ".join(f"{name} × {n}" if n > 1 else name for name, n in Counter(self.outside).items())
 
 
 def load_delegate(module: Any, name: str) -> Any:

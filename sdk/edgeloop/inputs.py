@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +13,7 @@ from edgeloop.encoding import Encoder
 from edgeloop.errors import ManifestDamagedError
 from edgeloop.manifest import InputPreparation, Manifest, TensorSpec
 
-__all__ = ["as_row", "encoders_of"]
+__all__ = ["as_row", "encoders_of", "from_row", "sample_shapes"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -62,3 +63,28 @@ def as_row(encoders: Sequence[Encoder], arrays: Sequence[Array]) -> Array:
     """What is observed of a sample: itself, or several inputs flattened one after another, float32."""
     sensed = [encoder.sensed(array) for encoder, array in zip(encoders, arrays, strict=True)]
     return sensed[0] if len(sensed) == 1 else np.concatenate([values.reshape(-1) for values in sensed])
+
+
+def sample_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """The shape of a sample as its sensor gives it, by the input's name, in the model's order."""
+    shapes = {}
+    for spec in manifest.inputs:
+        own = manifest.input_preparation.get(spec.name, InputPreparation()).sample_shape
+        shape = manifest.sample_shape if len(manifest.inputs) == 1 and own is None else own
+        shapes[spec.name] = spec.shape[1:] if shape is None else shape
+    return shapes
+
+
+def from_row(shapes: Mapping[str, tuple[int, ...]], row: Array) -> dict[str, Array]:
+    """The inputs of a sample from the row that `as_row` made of them.
+
+    Args:
+        shapes: theirs, by name, in the order of the model that the row comes from.
+        row: flat.
+    """
+    found, start = {}, 0
+    for name, shape in shapes.items():
+        end = start + math.prod(shape)
+        found[name] = row[start:end].reshape(shape)
+        start = end
+    return found

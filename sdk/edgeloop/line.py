@@ -14,8 +14,10 @@ import numpy as np
 
 from edgeloop.artifact import read_artifact
 from edgeloop.config import AgentConfig, ShadowConfig
-from edgeloop.errors import EdgeloopError
+from edgeloop.errors import ConfigError, EdgeloopError
+from edgeloop.execution import execution_of
 from edgeloop.files import write_atomic
+from edgeloop.inputs import sample_shapes
 from edgeloop.jobdesk import JobDesk
 from edgeloop.messages import EventMessage, ModelRef, Up
 from edgeloop.observer import Observer
@@ -66,7 +68,8 @@ class Line:
 
     def started(self, runtime: Runtime, store: ArtifactStore) -> None:
         """Tell what runs and what couldn't, and begin to send."""
-        self.event("started", version=runtime.manifest.version, backend=runtime.backend, outbox=self._outbox_kind)
+        detail = execution_of(runtime).to_detail()
+        self.event("started", version=runtime.manifest.version, outbox=self._outbox_kind, **detail)
         for error, sha256 in store.refused:
             self.refused(error, sha256)
         self.uplink.start()
@@ -77,8 +80,16 @@ class Line:
         shadow = None if self._shadow is None else self._shadow.ref
         if shadow is not None and shadow.sha256 == manifest.model.sha256:
             self.stop_shadow(why="it is what runs now")
-            shadow = None
+        elif self._shadow is not None:
+            try:
+                check_comparable(manifest, self._shadow.manifest)
+            except ConfigError as error:
+                log.warning("no shadow any more: %s", error)
+                self.stop_shadow(why=str(error))
+        shadow = None if self._shadow is None else self._shadow.ref
         self._observer = Observer(self._config, manifest, self._rng, shadow)
+        self._shapes = sample_shapes(manifest)
+        self._execution = execution_of(runtime)
         self.collector = StatsCollector(manifest.name, manifest.version, monotonic_s=time.monotonic())
         self.uplink.set_model(ModelRef(manifest.name, manifest.version, manifest.model.sha256))
 
@@ -87,8 +98,8 @@ class Line:
         try:
             artifact = read_artifact(wanted.artifact)
             artifact.verify(keys)
-            second = Runtime(artifact)
-            check_comparable(runtime, second)
+            second = self._config.runtime.open_shadow(artifact)
+            check_comparable(runtime.manifest, second.manifest)
         except (EdgeloopError, OSError) as error:
             log.warning("no shadow: %s", error)
             self.event("shadow-refused", kind=type(error).__name__, reason=str(error)[:500])
@@ -121,7 +132,7 @@ class Line:
         )
         self._put(messages, values)
         if shadow is not None and len(seen):
-            shadow.offer(seen, self._observer)
+            shadow.offer(seen, self._observer, self._shapes)
         self._oversized = self._observer.oversized
         if time.monotonic() >= self._next_metrics_s or final:
             self._next_metrics_s = time.monotonic() + self._config.window_s
@@ -137,11 +148,13 @@ class Line:
             time_s=time.time(),
             uptime_s=time.monotonic() - self._start_s,
             is_connected=self.uplink.is_connected,
+            execution=self._execution,
             runtime=self.collector.stats(self._read_board(), monotonic_s=time.monotonic()),
             stream=self.progress.report(),
             outbox=self.outbox.counters(),
             outbox_kind=self._outbox_kind,
             oversized=self._oversized,
+            observer=self._observer.stats(),
             switches=self.switches,
             shadow=self._shadow_stats if shadow is None else shadow.stats(),
         )

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -87,6 +86,8 @@ def _cpu(cpuinfo: Path) -> str | None:
 
 
 def _installed(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    from importlib.metadata import PackageNotFoundError, version  # 1 MB
+
     for name in names:
         with contextlib.suppress(PackageNotFoundError):
             yield name, version(name)

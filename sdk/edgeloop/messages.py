@@ -83,13 +83,17 @@ class Up(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfileMessage(Up, frozen=True, kw_only=True, tag="profile", tag_field="kind"):
-    """The profile of one window: `n` samples from `start_s` to `end_s`, their packed counts (`profile.pack_counts`)."""
+    """The profile of one window: `n` samples from `start_s` to `end_s`, their packed counts (`profile.pack_counts`).
+
+    `left_out` more came in that window and weren't counted: the `n` are a random part (see `edgeloop.allowance`).
+    """
 
     model: ModelRef
     start_s: float
     end_s: float
     n: Sequence
     counts: bytes
+    left_out: Sequence = 0
 
 
 class SampleMessage(Up, frozen=True, kw_only=True, tag="sample", tag_field="kind"):

@@ -30,7 +30,14 @@ class _Family(NamedTuple):
 def to_prometheus(status: Status) -> str:
     """The text; what is unknown is left out."""
     lines = []
-    for family in [*_of_runtime(status.runtime), *_of_board(status.runtime), *_of_agent(status), *_of_shadow(status)]:
+    families = [
+        *_of_runtime(status.runtime),
+        *_of_execution(status),
+        *_of_board(status.runtime),
+        *_of_agent(status),
+        *_of_shadow(status),
+    ]
+    for family in families:
         known = [sample for sample in family.samples if sample.value is not None]
         if known:
             lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
@@ -64,6 +71,27 @@ def _of_runtime(stats: RuntimeStats) -> list[_Family]:
     ]
 
 
+def _of_execution(status: Status) -> list[_Family]:
+    execution, placement = status.execution, status.execution.placement
+    of = {"model": status.runtime.model, "version": str(status.runtime.version)}
+    how = {
+        "backend": execution.backend,
+        "threads": str(execution.threads),
+        "delegate": placement.delegate or "cpu",
+        "fallback": placement.fallback or "",
+        "outside": placement.counted(),
+    }
+    fallback = _Sample(int(placement.fallback is not None), of)
+    outside = _Sample(len(placement.outside) if placement.operators else None, of)
+    operators = _Sample(placement.operators or None, of)
+    return [
+        _Family("edgeloop_runtime_info", "gauge", "How the model is being run.", [_Sample(1, {**of, **how})]),
+        _Family("edgeloop_delegate_fallback", "gauge", "Whether a delegate was asked for and isn't used.", [fallback]),
+        _Family("edgeloop_operators", "gauge", "The model's operators.", [operators]),
+        _Family("edgeloop_operators_outside", "gauge", "Of them, those that no delegate has taken.", [outside]),
+    ]
+
+
 def _of_board(stats: RuntimeStats) -> list[_Family]:
     board = stats.board
     now, ever = (
@@ -88,10 +116,14 @@ def _of_agent(status: Status) -> list[_Family]:
     counters = {
         "inputs": (stream.came, "Inputs that the source gave."),
         "refused": (stream.refused, "Inputs that didn't fit the model."),
+        "failed": (stream.failed, "Inputs that the backend had no answer to."),
         "dropped": (stream.dropped, "Inputs that the queue's policy dropped."),
         "missed_deadlines": (stream.missed_deadlines, "Answers that came too late."),
         "lost_predictions": (stream.lost, "Predictions that a sink couldn't keep."),
         "source_silences": (stream.silences, "How often the source fell silent."),
+        "profiled": (status.observer.profiled, "Inputs that went into profiles."),
+        "left_out": (status.observer.left_out, "Inputs that didn't, since observing has its share of a processor."),
+        "observer_cpu_seconds": (status.observer.cpu_s, "What observing the model has taken."),
         "switches": (status.switches, "Newer artifacts that were taken."),
         "messages_put": (outbox.put, "Messages for the centre."),
         "messages_acknowledged": (outbox.acknowledged, "Messages that the centre has stored."),

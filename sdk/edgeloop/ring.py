@@ -41,6 +41,11 @@ class Seen:
     def __len__(self) -> int:
         return len(self.refs)
 
+    def part(self, rows: NDArray[np.intp]) -> Seen:
+        """Some of its rows, by their indices."""
+        refs = [self.refs[i] for i in rows.tolist()]
+        return Seen(self.inputs[rows], self.outputs[rows], refs, self.latency_us[rows], self.overwritten)
+
 
 class SampleForm(NamedTuple):
     """What a sample's bytes mean.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections import Counter
 from functools import partial
 from time import perf_counter_ns
 from types import TracebackType
@@ -300,13 +299,12 @@ def _open(
     opened = open_backend(artifact.model, backend, threads=threads, kernels=kernels, delegate=delegate)
     outside = opened.placement.outside
     if outside:
-        counted = ", ".join(f"{name} × {n}" if n > 1 else name for name, n in Counter(outside).items())
         log.info(
             "%s: %d of %d operators outside of a delegate: %s",
             artifact.source,
             len(outside),
             opened.placement.operators,
-            counted,
+            opened.placement.counted(),
         )
     return opened
 

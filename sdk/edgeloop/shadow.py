@@ -17,23 +17,28 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeloop.bounded import BoundedQueue
 from edgeloop.errors import ConfigError, InputError
+from edgeloop.inputs import from_row, sample_shapes
+from edgeloop.manifest import InputPreparation, Manifest
 from edgeloop.messages import ModelRef
+from edgeloop.preprocessing import Vocabulary
 from edgeloop.ring import Seen
 from edgeloop.runtime import Runtime
 
-__all__ = ["Compared", "Pace", "Shadow", "ShadowStats", "check_comparable"]
+__all__ = ["Clock", "Compared", "Pace", "Shadow", "ShadowStats", "check_comparable"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 _NICE = 19
 _BATCH_S = 0.5  # how long a batch may be looked at: after that, what was seen is old
@@ -62,6 +67,21 @@ class Compared(Generic[T]):
     owner: T
     looked: NDArray[np.bool_]
     disagrees: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What a shadow measures by.
+
+    Args:
+        monotonic_s: a clock that never jumps, in seconds.
+        cpu_s: the processor time of the thread that asks, in seconds.
+        wait: waits for an event, for up to so many seconds; gives whether it has happened.
+    """
+
+    monotonic_s: Callable[[], float] = time.monotonic
+    cpu_s: Callable[[], float] = time.thread_time
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait
 
 
 @dataclass(frozen=True)
@@ -143,21 +163,30 @@ class Shadow(Generic[T]):
         max_slowdown: see `Pace`.
         tolerance: up to which outputs agree that are no classifier's, in real units.
         rng: chooses what is looked at.
+        clock: what it measures by.
 
     `offer` and `finished` are for one thread.
     """
 
     def __init__(
-        self, runtime: Runtime, *, share: float, max_slowdown: float, tolerance: float, rng: np.random.Generator
+        self,
+        runtime: Runtime,
+        *,
+        share: float,
+        max_slowdown: float,
+        tolerance: float,
+        rng: np.random.Generator,
+        clock: Clock = Clock(),
     ) -> None:
-        manifest = runtime.manifest
+        self.manifest = manifest = runtime.manifest
         self.ref = ModelRef(manifest.name, manifest.version, manifest.model.sha256)
         self._runtime = runtime
         self._classifies = manifest.task == "classification"
         self._tolerance = tolerance
         self._rng = rng
+        self._clock = clock
         self._pace = Pace(share, max_slowdown)
-        self._inbox: BoundedQueue[tuple[Seen, T]] = BoundedQueue(_WAITING_BATCHES, "drop-newest")
+        self._inbox: BoundedQueue[tuple[Seen, T, Shapes]] = BoundedQueue(_WAITING_BATCHES, "drop-newest")
         self._done: deque[Compared[T]] = deque()
         self._looked = self._agreed = self._refused = self._passed = 0
         self._cpu_s = self._cpu_s_before = 0.0
@@ -168,13 +197,19 @@ class Shadow(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="edgeloop shadow", daemon=True)
         self._thread.start()
 
-    def offer(self, seen: Seen, owner: T) -> None:
-        """Give it a batch. Never blocks; the batch comes out of `finished`, looked at or not."""
+    def offer(self, seen: Seen, owner: T, shapes: Shapes | None = None) -> None:
+        """Give it a batch. Never blocks; the batch comes out of `finished`, looked at or not.
+
+        Args:
+            seen: the batch.
+            owner: what comes out with it.
+            shapes: of the first model's inputs (`sample_shapes`), where it has several; `seen` has them as one row.
+        """
         worked = self._busy or self._cpu_s > self._cpu_s_before
         self._cpu_s_before = self._cpu_s
         works = self._pace.next_works(float(seen.latency_us.mean()), worked=worked)
         dropped = self._inbox.dropped
-        if not (works and self._inbox.put((seen, owner)) and self._inbox.dropped == dropped):
+        if not (works and self._inbox.put((seen, owner, shapes or {})) and self._inbox.dropped == dropped):
             self._done.append(_unseen(seen, owner))
             self._passed += len(seen)
 
@@ -202,7 +237,7 @@ class Shadow(Generic[T]):
         self._inbox.close()
         self._closing.set()
         self._thread.join()
-        self._done.extend(_unseen(*left) for left in self._inbox.take(0, _WAITING_BATCHES))
+        self._done.extend(_unseen(seen, owner) for seen, owner, _ in self._inbox.take(0, _WAITING_BATCHES))
         with contextlib.suppress(AttributeError):  # closed before
             self._runtime.close()
 
@@ -210,11 +245,11 @@ class Shadow(Generic[T]):
         with contextlib.suppress(OSError):  # not allowed, or no such system
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._inbox.is_closed:
-            for seen, owner in self._inbox.take(1.0):
+            for seen, owner, shapes in self._inbox.take(1.0):
                 compared = _unseen(seen, owner)
                 self._busy = True
                 try:
-                    self._compare(compared)
+                    self._compare(compared, shapes)
                 except Exception as error:  # noqa: BLE001  # whatever a candidate does, the device goes on
                     self._ended = f"{type(error).__name__}: {error}"[:500]
                     log.warning("the shadow failed: %s", self._ended)
@@ -222,16 +257,19 @@ class Shadow(Generic[T]):
                 self._busy = False
                 self._done.append(compared)
 
-    def _compare(self, batch: Compared[T]) -> None:
-        seen, end_s = batch.seen, time.monotonic() + _BATCH_S
+    def _compare(self, batch: Compared[T], shapes: Shapes) -> None:
+        clock, seen = self._clock, batch.seen
+        end_s = clock.monotonic_s() + _BATCH_S
         for n, i in enumerate(self._rng.permutation(len(seen)).tolist()):
-            wait_s = self._free_s - time.monotonic()
-            if self._free_s > end_s or time.monotonic() > end_s or len(self._inbox) or self._closing.wait(wait_s):
+            now_s = clock.monotonic_s()
+            is_over = max(self._free_s, now_s) > end_s or len(self._inbox) > 0
+            if is_over or clock.wait(self._closing, self._free_s - now_s):
                 self._passed += len(seen) - n
                 return
-            start_s, cpu_s = time.monotonic(), time.thread_time()
+            start_s, cpu_s = clock.monotonic_s(), clock.cpu_s()
+            x = seen.inputs[i]
             try:
-                said = self._runtime.run(seen.inputs[i]).output
+                said = self._runtime.run(from_row(shapes, x) if len(shapes) > 1 else x).output
             except InputError:
                 self._refused += 1
             else:
@@ -239,9 +277,9 @@ class Shadow(Generic[T]):
                 batch.disagrees[i] = not self._agrees(seen.outputs[i], said)
                 self._looked += 1
                 self._agreed += not batch.disagrees[i]
-            cpu_s = time.thread_time() - cpu_s
+            cpu_s = clock.cpu_s() - cpu_s
             self._cpu_s += cpu_s
-            self._free_s = max(start_s + cpu_s / self._pace.share, time.monotonic() + _LEAST_PAUSE_S)
+            self._free_s = max(start_s + cpu_s / self._pace.share, clock.monotonic_s() + _LEAST_PAUSE_S)
 
     def _agrees(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> bool:
         if self._classifies:
@@ -249,18 +287,44 @@ class Shadow(Generic[T]):
         return bool(np.abs(first - second).max(initial=0) <= self._tolerance)
 
 
-def check_comparable(first: Runtime, second: Runtime) -> None:
-    """Raise `ConfigError` where the two can't be given the same inputs, or their answers not be compared."""
-    a, b = first.manifest, second.manifest
-    if len(a.inputs) != 1 or len(b.inputs) != 1:
-        raise ConfigError(f"shadow {b.name!r}: a model with several inputs can't be shadowed, nor be a shadow")
-    shapes = [m.sample_shape or m.inputs[0].shape[1:] for m in (a, b)]
-    outputs = [m.outputs[0].shape[1:] for m in (a, b)]
-    if shapes[0] != shapes[1] or outputs[0] != outputs[1] or a.task != b.task:
+def check_comparable(first: Manifest, second: Manifest) -> None:
+    """Raise `ConfigError` where the two can't be given the same inputs, or their answers not be compared.
+
+    Several inputs must have the same names, in whatever order; a single one may be called anything.
+    """
+    a, b = first, second
+    takes = [_takes(manifest) for manifest in (a, b)]
+    outputs = [manifest.outputs[0].shape[1:] for manifest in (a, b)]
+    if takes[0] != takes[1] or outputs[0] != outputs[1] or a.task != b.task:
         raise ConfigError(
-            f"shadow {b.name!r}: takes {shapes[1]} and gives {outputs[1]} ({b.task}); the model that runs takes "
-            f"{shapes[0]} and gives {outputs[0]} ({a.task}): they can't be compared"
+            f"shadow {b.name!r}: takes {_words(takes[1])} and gives {outputs[1]} ({b.task}); the model that runs takes "
+            f"{_words(takes[0])} and gives {outputs[0]} ({a.task}): they can't be compared"
         )
+    if _vocabularies(a) != _vocabularies(b):
+        raise ConfigError(
+            f"shadow {b.name!r}: its categories aren't those of the model that runs, whose numbers it would be given: "
+            "they can't be compared"
+        )
+
+
+def _takes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    shapes = sample_shapes(manifest)
+    return shapes if len(shapes) > 1 else dict(zip([""], shapes.values(), strict=True))
+
+
+def _words(takes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}".strip() for name, shape in takes.items())
+
+
+def _vocabularies(manifest: Manifest) -> dict[str, Vocabulary]:
+    """By input, the one that makes numbers of its categories, which is what is seen of them."""
+    several = len(manifest.inputs) > 1
+    found = {}
+    for spec in manifest.inputs:
+        own = manifest.input_preparation.get(spec.name, InputPreparation()).preprocessing or manifest.preprocessing
+        if own and isinstance(own[0], Vocabulary):
+            found[spec.name if several else ""] = own[0]
+    return found
 
 
 def _unseen(seen: Seen, owner: T) -> Compared[T]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import threading
 from collections import Counter, deque
 from pathlib import Path
@@ -187,6 +186,8 @@ def _throttling() -> int | None:
     command = shutil.which("vcgencmd")
     if command is None:
         return None
+    import subprocess  # boards without that command need none of what it brings along
+
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
         said = subprocess.run([command, "get_throttled"], capture_output=True, text=True, timeout=2, check=True).stdout
         return int(said.strip().partition("=")[2], 16)

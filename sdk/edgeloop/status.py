@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgeloop.errors import ConfigError, DataError
+from edgeloop.execution import Execution
+from edgeloop.observer import ObserverStats
 from edgeloop.outbox import OutboxCounters
 from edgeloop.shadow import ShadowStats
 from edgeloop.stats import RuntimeStats
@@ -45,11 +47,13 @@ class Status(msgspec.Struct, frozen=True):
         time_s: its clock, in seconds since 1970.
         uptime_s: since it was started.
         is_connected: whether the broker has accepted it.
+        execution: how the model is being run: backend, threads, delegate.
         runtime: of the model that runs.
         stream: from the source to the sinks, since the start.
         outbox: of all messages.
         outbox_kind: "disk"; or "memory", where the disk couldn't be used.
         oversized: inputs too large to be sampled.
+        observer: what looking at the inputs has cost, and how many were left out.
         switches: newer artifacts that were taken.
         shadow: of the second model, where there is one.
     """
@@ -59,11 +63,13 @@ class Status(msgspec.Struct, frozen=True):
     time_s: float
     uptime_s: float
     is_connected: bool
+    execution: Execution
     runtime: RuntimeStats
     stream: StreamReport
     outbox: OutboxCounters
     outbox_kind: str
     oversized: int
+    observer: ObserverStats
     switches: int
     shadow: ShadowStats | None = None
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from edgeloop.bounded import BoundedQueue, Policy
-from edgeloop.errors import InputError
+from edgeloop.errors import EdgeloopError, InputError
 from edgeloop.runtime import Runtime
 from edgeloop.sinks.base import Sink
 from edgeloop.sources.item import Item, SkippedItem, SourceItem
@@ -137,6 +137,7 @@ class StreamReport:
         came: inputs that the source gave.
         inferences: how many the model has answered.
         refused: how many didn't fit the model.
+        failed: how many its backend had no answer to: a board that is away, a delegate that fails.
         skipped: what the source couldn't read, counted by reason.
         dropped: inputs that the policy dropped.
         missed_deadlines: answers that came more than `deadline_ms` after their inputs.
@@ -162,6 +163,7 @@ class StreamReport:
     duration_s: float
     error: Exception | None
     source: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
 
 
 class Progress:
@@ -175,7 +177,7 @@ class Progress:
     """
 
     def __init__(self, silent_s: float | None = None) -> None:
-        self.inferences = self.refused = self.missed = self.silences = 0
+        self.inferences = self.refused = self.failed = self.missed = self.silences = 0
         self.is_silent = False
         self.changes: deque[tuple[bool, float]] = deque(maxlen=_CHANGES)
         self._silent_s = silent_s
@@ -220,11 +222,16 @@ class Progress:
             duration_s=self._last_s - self._start_s,
             error=stream.error if stream else None,
             source=stream.statistics() if stream else {},
+            failed=self.failed,
         )
 
 
 def _log_refused(item: SourceItem, error: InputError) -> None:
     log.debug("%s: %s", item.ref, error)
+
+
+def _log_failed(item: SourceItem, error: Exception) -> None:
+    log.warning("%s: the backend failed: %s: %s", item.ref, type(error).__name__, error)
 
 
 def _go_on(runtime: Runtime) -> Runtime:
@@ -243,6 +250,7 @@ def run_stream(
     progress: Progress | None = None,
     between: Callable[[Runtime], Runtime] = _go_on,
     on_refused: Callable[[SourceItem, InputError], None] = _log_refused,
+    on_failed: Callable[[SourceItem, Exception], None] = _log_failed,
 ) -> StreamReport:
     """Run what `source` gives and write the predictions to `sink`, until the source ends or `stop` is set.
 
@@ -258,6 +266,7 @@ def run_stream(
         between: called after each inference, and ten times a second while the source is silent; gives the runtime
             to go on with.
         on_refused: called with each input that doesn't fit the model.
+        on_failed: called with each input to which the backend had no answer; the next one is tried all the same.
     """
     stopping = stop or threading.Event()
     progress = progress or Progress()
@@ -269,9 +278,14 @@ def run_stream(
             for item, came_s in arrived:
                 try:
                     prediction = runtime.run(item.x, ref=item.ref)
-                except InputError as error:
-                    progress.refused += 1
-                    on_refused(item, error)
+                except (EdgeloopError, OSError, RuntimeError) as error:
+                    # A runtime's own refusal is that very class; its subclasses, too, are a backend's.
+                    if type(error) is InputError:
+                        progress.refused += 1
+                        on_refused(item, error)
+                    else:
+                        progress.failed += 1
+                        on_failed(item, error)
                 else:
                     progress.inferences += 1
                     if sink is not None:

@@ -112,5 +112,6 @@ def merged(a: ProfileMessage, b: ProfileMessage) -> ProfileMessage | None:
         start_s=min(a.start_s, b.start_s),
         end_s=max(a.end_s, b.end_s),
         n=a.n + b.n,
+        left_out=a.left_out + b.left_out,
         counts=pack_counts(counts[0] + counts[1]),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _MIN_TIME_S = 0.25
 _MIN_RUNS = 30
+_LEAST_RUNS = 6  # below it there is no 95 % interval
+_MAX_TIME_S = 5.0  # for all numbers together: an agent's watchdog waits meanwhile
 
 
 class ThreadChoice(msgspec.Struct, frozen=True):
@@ -82,26 +85,42 @@ def remembered_threads(
     return known[key].threads
 
 
-def choose_threads(opened: dict[int, Backend]) -> ThreadChoice:
+def choose_threads(opened: dict[int, Backend], *, clock: Callable[[], int] = time.perf_counter_ns) -> ThreadChoice:
     """Measure one model with several numbers of threads, in turns, on an input of zeros.
 
     Args:
-        opened: the loaded model by its number of threads; the smallest is what the others are held against.
+        opened: the loaded model by its number of threads; the smallest is what the others are held against. Slow ones
+            are called fewer times, 6 at least, so that it takes some 5 s where that can be.
+        clock: monotonic nanoseconds.
 
     Returns:
         The fastest of those that beat the smallest with the whole 95 % interval of their ratio to it; else that.
     """
+    calls = {str(n): _call(backend) for n, backend in opened.items()}
+    call_s = _slowest_s(calls.values(), clock)
+    affordable = int(_MAX_TIME_S / (2 * len(calls) * call_s))  # each turn has a call that isn't counted
     rounds = sample_rounds(
-        {str(n): _call(backend) for n, backend in opened.items()},
+        calls,
         min_time_s=_MIN_TIME_S,
-        min_runs=_MIN_RUNS,
-        warmup=5,
+        min_runs=min(_MIN_RUNS, max(_LEAST_RUNS, affordable)),
+        warmup=5 if affordable >= _MIN_RUNS else 1,
+        clock=clock,
     )
     medians = {n: round(summarize(rounds[str(n)]).median_us, 2) for n in opened}
     least = min(opened)
     against = {n: ratio(rounds[str(n)], rounds[str(least)]) for n in opened}
     faster = [n for n in opened if (ci := against[n].ci) is not None and ci[1] < 1]
     return ThreadChoice(min(faster, key=medians.__getitem__, default=least), medians)
+
+
+def _slowest_s(calls: Iterable[Callable[[], object]], clock: Callable[[], int]) -> float:
+    times = []
+    for call in calls:
+        call()
+        start = clock()
+        call()
+        times.append(max(1, clock() - start))
+    return max(times) / 1e9
 
 
 def _call(backend: Backend) -> Callable[[], object]:

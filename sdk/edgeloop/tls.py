@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgeloop.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["TlsFiles", "tls_context", "tls_from_environment"]
 
@@ -53,6 +56,8 @@ def tls_context(files: TlsFiles | None) -> ssl.SSLContext:
     Raises:
         ConfigError: a file can't be read, or isn't what it should be; the message names it.
     """
+    import ssl  # 1 MB that a broker without TLS doesn't need
+
     ca = None if files is None else files.ca
     try:
         context = ssl.create_default_context(cafile=ca)

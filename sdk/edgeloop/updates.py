@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgeloop.artifact import Artifact, read_artifact, write_artifact
-from edgeloop.errors import ArtifactError, EdgeloopError, MessageError
+from edgeloop.errors import ArtifactError, EdgeloopError, MessageError, ModelError
 from edgeloop.messages import ArtifactRef, BlobRef
 from edgeloop.runtime import Runtime
+from edgeloop.runtime_config import RuntimeConfig
 from edgeloop.signing import PublicKey
 
 __all__ = ["ArtifactStore", "ChunkCollector"]
@@ -67,14 +68,18 @@ class ArtifactStore:
     Args:
         directory: where they are; made where absent.
         trusted: the keys whose signature lets an artifact run.
+        run: how it is run; choices of threads are remembered in `directory`.
 
     `refused` says, after `start`, what couldn't run and why: (error, SHA-256 of the file, or "" where it isn't read).
     """
 
-    def __init__(self, directory: Path, trusted: Sequence[PublicKey]) -> None:
+    def __init__(self, directory: Path, trusted: Sequence[PublicKey], run: RuntimeConfig | None = None) -> None:
         self._active = directory / "active.tflite"
         self._previous = directory / "previous.tflite"
         self._trusted = trusted
+        self._run = run or RuntimeConfig()
+        # Not in the user's cache: a service may have none that lasts.
+        self._choices = directory / "threads.json"
         self.refused: list[tuple[Exception, str]] = []
         directory.mkdir(parents=True, exist_ok=True)
         for torn in directory.glob(".*.tmp"):  # what was being written when the power went
@@ -99,8 +104,8 @@ class ArtifactStore:
         for artifact in sorted(candidates, key=lambda a: a.manifest.version, reverse=True):
             try:
                 artifact.verify(self._trusted)
-                runtime = Runtime(artifact)
-            except EdgeloopError as error:
+                runtime = self._open(artifact)
+            except (EdgeloopError, OSError) as error:
                 self._refuse(error, hashlib.sha256(artifact.to_bytes()).hexdigest())
                 continue
             try:
@@ -129,10 +134,20 @@ class ArtifactStore:
             raise ArtifactError(
                 f"the deployed artifact is {artifact.manifest.name!r}, this device runs {running.manifest.name!r}"
             )
-        runtime = Runtime(artifact)
-        write_artifact(self._previous, running)
-        write_artifact(self._active, artifact)
+        runtime = self._open(artifact)
+        try:
+            write_artifact(self._previous, running)
+            write_artifact(self._active, artifact)
+        except OSError:
+            runtime.close()
+            raise
         return runtime
+
+    def _open(self, artifact: Artifact) -> Runtime:
+        try:
+            return self._run.open(artifact, choices=self._choices)
+        except RuntimeError as error:  # an interpreter's, of a delegate that fails when it is called
+            raise ModelError(f"{artifact.source}: {' '.join(str(error).split())}") from error
 
     def _keep(self, artifact: Artifact) -> None:
         data = artifact.to_bytes()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 import pytest
 
 from edgeloop.config import AgentConfig
-from edgeloop.messages import EventMessage, ModelRef, ProfileMessage, SampleMessage, unpack_array
+from edgeloop.messages import EventMessage, ModelRef, ProfileMessage, SampleMessage, encode, unpack_array
 from edgeloop.observer import Observer
+from edgeloop.profile import Profile, unpack_counts
 from edgeloop.ring import Seen
 
 
@@ -20,10 +23,16 @@ def batch(rng: np.random.Generator, n: int = 200, classes: int = 3, dtype: str =
 
 @pytest.fixture
 def observer_of(agent_config: AgentConfig, make_artifact):
-    def make(seed: int = 0, shadow: ModelRef | None = None, baseline: object = None, **changes: object) -> Observer:
+    def make(
+        seed: int = 0,
+        shadow: ModelRef | None = None,
+        baseline: object = None,
+        cpu_time_s: Callable[[], float] = lambda: 0.0,
+        **changes: object,
+    ) -> Observer:
         config = msgspec.structs.replace(agent_config, **changes)
         manifest = msgspec.structs.replace(make_artifact().manifest, baseline=baseline)
-        return Observer(config, manifest, np.random.default_rng(seed), shadow)
+        return Observer(config, manifest, np.random.default_rng(seed), shadow, cpu_time_s=cpu_time_s)
 
     return make
 
@@ -142,3 +151,90 @@ def test_an_input_past_the_message_s_limit_is_counted_and_not_sent(observer_of) 
     large = batch(np.random.default_rng(0), 4, features=3_000_000)
     assert observer.sample(large, now_s=0, monotonic_s=0) == ([], [])
     assert observer.oversized == 4
+
+
+class Costs:
+    """A processor's clock on which every look at a batch takes what its rows cost."""
+
+    def __init__(self, row_s: float) -> None:
+        self.now_s = 0.0
+        self.row_s = row_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def charged(self, monkeypatch: pytest.MonkeyPatch) -> Costs:
+        def charge(method: Callable[..., object]) -> Callable[..., object]:
+            def charged(observer: Observer, seen: Seen, **options: object) -> object:
+                self.now_s += len(seen) * self.row_s
+                return method(observer, seen, **options)
+
+            return charged
+
+        monkeypatch.setattr(Observer, "sample", charge(Observer.sample))
+        return self
+
+
+@pytest.mark.parametrize("has_shadow", [False, True])
+def test_estimates_stay_unbiased_where_only_a_part_is_looked_at(
+    observer_of, baseline, monkeypatch: pytest.MonkeyPatch, has_shadow: bool
+) -> None:
+    """Forty devices that can afford a tenth: totals of values, and of rows, from samples that are drawn twice."""
+    rng, clock = np.random.default_rng(0), Costs(row_s=1e-3).charged(monkeypatch)
+    shadow = ModelRef("tiny", 2, "ab" * 32) if has_shadow else None
+    means, counts, taken_s, rows, steps = [], [], clock.now_s, 400, 50
+    for device in range(40):
+        # with a shadow the sampler has half of the share
+        percent = 8.0 if has_shadow else 4.0
+        observer = observer_of(
+            seed=device, shadow=shadow, baseline=baseline, cpu_time_s=clock, observe_cpu_percent=percent, window_s=1e9
+        )
+        values, weights, truth = [], [], []
+        for step in range(steps):
+            seen = batch(rng, rows)
+            truth.extend(seen.inputs[:, 0])
+            now = {"now_s": 0.0, "monotonic_s": 1.0 * step}
+            messages, _ = observer.observe(seen, **now, sample=not has_shadow)
+            if has_shadow:
+                messages, _ = observer.compared(seen, np.ones(rows, np.bool_), seen.inputs[:, 0] > 1, **now)
+            for message in messages:
+                assert isinstance(message, SampleMessage)
+                values.append(float(unpack_array(message.input)[0]))
+                weights.append(1 / message.probability)
+        v, w = np.array(values), np.array(weights)
+        means.append((v * w).sum() / len(truth) - np.mean(truth))
+        counts.append(w.sum() / len(truth))
+    share = (clock.now_s - taken_s) / (40 * steps)
+    assert 0.03 < share < 0.055  # of which the first batch, whose cost nobody knows, is 0.008
+    assert abs(np.mean(means)) < 2.58 * np.std(means) / np.sqrt(40)
+    assert abs(np.mean(counts) - 1) < 2.58 * np.std(counts) / np.sqrt(40)
+
+
+def test_what_was_not_profiled_is_counted_and_the_profile_is_that_of_a_random_part(
+    observer_of, baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, clock = np.random.default_rng(0), Costs(row_s=1e-3).charged(monkeypatch)
+    observer = observer_of(baseline=baseline, cpu_time_s=clock, observe_cpu_percent=5.0, window_s=1e9)
+    for step in range(200):
+        observer.observe(batch(rng, 500), now_s=0, monotonic_s=step)
+    messages, _ = observer.observe(batch(rng, 500), now_s=0, monotonic_s=200, close_window=True)
+    profile = next(m for m in messages if isinstance(m, ProfileMessage))
+    assert profile.n + profile.left_out == 201 * 500
+    assert 0.05 * 200 / 1e-3 * 0.8 < profile.n < 0.05 * 200 / 1e-3 * 1.2
+    stats = observer.stats()
+    assert (stats.profiled, stats.left_out) == (profile.n, profile.left_out)
+    assert stats.cpu_s == pytest.approx(profile.n * 1e-3)
+    counts = Profile(unpack_counts(profile.counts), profile.n).split(baseline.features)[0]
+    expected = np.array(baseline.features[0].counts) / 500 * profile.n
+    assert np.abs(counts - expected)[:-1].max() < 0.03 * profile.n
+
+
+def test_an_older_centre_reads_a_profile_that_says_what_was_left_out(observer_of, baseline) -> None:
+    class OldProfile(msgspec.Struct, kw_only=True, tag="profile", tag_field="kind"):
+        device: str
+        n: int
+        counts: bytes
+
+    observer, rng = observer_of(baseline=baseline), np.random.default_rng(0)
+    messages, _ = observer.observe(batch(rng), now_s=0, monotonic_s=0, close_window=True, sample=False)
+    assert msgspec.msgpack.decode(encode(messages[0]), type=OldProfile).n == 200

@@ -7,7 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from edgeloop.delegates import Placement
 from edgeloop.errors import InputError
+from edgeloop.execution import Execution
+from edgeloop.observer import ObserverStats
 from edgeloop.outbox import OutboxCounters
 from edgeloop.prometheus import to_prometheus
 from edgeloop.ring import Seen
@@ -73,11 +76,13 @@ def status(collector: StatsCollector, board: Board = SILENT, **changes: object) 
         "time_s": 1.7e9,
         "uptime_s": 8.0,
         "is_connected": True,
+        "execution": Execution("litert", 2, Placement(None, 'no "gpu"', ("SOFTMAX", "SOFTMAX"), 5)),
         "runtime": collector.stats(board, monotonic_s=4),
         "stream": stream,
         "outbox": OutboxCounters(9, 3, 1, 1, 100, held=2, merged=3, damaged=1, set_aside=4, lost=5, withheld=6),
         "outbox_kind": "disk",
         "oversized": 0,
+        "observer": ObserverStats(5, 2, 0.25),
         "switches": 1,
     }
     return Status(**(fields | changes))
@@ -97,6 +102,11 @@ def test_base_units_escaped_labels_and_nothing_unknown() -> None:
     of = r'model="a \"b\"\\\n",version="2"'
     assert found[f"edgeloop_runs_total{{{of}}}"] == 3
     assert found[f'edgeloop_errors_total{{{of},kind="InputError"}}'] == 1
+    how = r'backend="litert",threads="2",delegate="cpu",fallback="no \"gpu\"",outside="SOFTMAX × 2"'
+    assert found[f"edgeloop_runtime_info{{{of},{how}}}"] == 1
+    assert found[f"edgeloop_delegate_fallback{{{of}}}"] == 1
+    assert (found["edgeloop_left_out_total{}"], found["edgeloop_observer_cpu_seconds_total{}"]) == (2, 0.25)
+    assert found[f"edgeloop_operators_outside{{{of}}}"] == 2
     assert found[f"edgeloop_latency_seconds_count{{{of}}}"] == 3
     assert found[f"edgeloop_first_call_seconds{{{of}}}"] == pytest.approx(1e-4)
     assert found[f'edgeloop_latency_seconds{{{of},quantile="0.5"}}'] == pytest.approx(1e-5, rel=0.01)

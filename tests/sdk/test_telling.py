@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import socket
+import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgeloop.agent import Agent
 from edgeloop.artifact import write_artifact
@@ -19,7 +24,10 @@ from edgeloop.config import AgentConfig, MetricsConfig, ShadowConfig
 from edgeloop.errors import ConfigError
 from edgeloop.logs import log_json
 from edgeloop.outbox import Outbox
+from edgeloop.sources import SourceItem
 from running_agent import outbox_events, running, wait_until
+from small_graphs import product_and_sum
+from two_ports import two_ports
 
 
 class TestTelling:
@@ -131,3 +139,25 @@ class TestShadow:
         (refusal,) = [e for e in outbox_events(run.directory) if e["event"] == "shadow-refused"]
         kinds = {"unsigned": "SignatureError", "another task": "ConfigError", "not there": "FileNotFoundError"}
         assert refusal["kind"] == kinds[bad]
+
+    def test_models_of_several_inputs_are_compared_by_their_names(
+        self, agent_config: AgentConfig, tmp_path: Path, key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_artifact(tmp_path / "one.tflite", two_ports(key=key))
+        write_artifact(tmp_path / "two.tflite", two_ports(key=key, version=2, model=product_and_sum()))
+        config = msgspec.structs.replace(
+            agent_config,
+            artifact=str(tmp_path / "one.tflite"),
+            shadow=ShadowConfig(str(tmp_path / "two.tflite"), cpu_percent=100, max_slowdown_percent=1e6),
+        )
+
+        def pairs() -> Iterator[SourceItem]:
+            for i in itertools.count():
+                yield SourceItem({"my_b": np.full(4, 3 + i % 5), "my_a": np.arange(4)})
+                time.sleep(2e-3)
+
+        monkeypatch.setattr("edgeloop.agent.open_source", lambda _: pairs())
+        with running(config) as run:
+            wait_until(lambda: run.status()["shadow"]["looked"] > 20)
+        shadow = run.reports[0].shadow
+        assert (shadow["agreed"], shadow["refused"], shadow["ended"]) == (0, 0, "")

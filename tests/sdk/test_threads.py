@@ -68,3 +68,22 @@ def test_a_runtime_takes_the_number_that_the_user_s_cache_holds(
     (choice,) = msgspec.json.decode(threads_file().read_bytes(), type=dict[str, ThreadChoice]).values()
     assert runtime.threads == choice.threads
     assert threads_file().is_relative_to(tmp_path)
+
+
+def test_a_slow_model_is_measured_fewer_times() -> None:
+    now = [0]
+    calls = []
+
+    class Model:
+        inputs = open_backend(tiny_model()).inputs
+
+        def __init__(self, call_s: float) -> None:
+            self.call_s = call_s
+
+        def invoke(self, inputs: list[np.ndarray]) -> None:
+            calls.append(self.call_s)
+            now[0] += int(self.call_s * 1e9)
+
+    models = {1: Model(0.5), 2: Model(0.3), 4: Model(0.4)}
+    assert choose_threads(models, clock=lambda: now[0]).threads == 2  # type: ignore[arg-type]
+    assert len(calls) <= 3 * (2 * 6 + 5)

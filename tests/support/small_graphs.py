@@ -62,6 +62,11 @@ def sum_and_product() -> bytes:
     return graph(["a", "b", "sum", "product"], [(B.ADD, [0, 1], [2]), (B.MUL, [0, 1], [3])], [0, 1], [2, 3])
 
 
+def product_and_sum() -> bytes:
+    """The same, with the product first."""
+    return graph(["a", "b", "sum", "product"], [(B.ADD, [0, 1], [2]), (B.MUL, [0, 1], [3])], [0, 1], [3, 2])
+
+
 def plus_mean_over_batch() -> bytes:
     """What a batch changes without an error: x plus the mean of x over the batch."""
     ops = [(B.MEAN, [0, 1], [2]), (B.ADD, [0, 2], [3])]

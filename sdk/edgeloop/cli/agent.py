@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> Result:
     box = report.outbox
     text = (
         f"{report.device}: {report.inferences:,} inferences, {report.switches} switches; inputs: "
-        f"{report.refused_inputs} refused, {report.skipped_inputs} skipped, {report.dropped_inputs} dropped; "
+        f"{report.refused_inputs} refused, {report.failed_inputs} without an answer, "
+        f"{report.skipped_inputs} skipped, {report.dropped_inputs} dropped; "
         f"{report.missed_deadlines} deadlines missed, {report.silences} silences, "
         f"{report.lost_predictions} predictions lost; "
         f"{box['put']:,} messages put, {box['acknowledged']:,} acknowledged, {box['dropped']} dropped, "

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from edgeloop.cli import Command, Result
 
 if TYPE_CHECKING:
-    from edgeloop.errors import InputError
     from edgeloop.runtime import Prediction, Runtime
     from edgeloop.sinks import Sink
     from edgeloop.sources import AnySource, Item, SourceItem
@@ -31,7 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "image or a folder of images, a .jsonl file, - for JSON lines on standard input, or "
         "serial:PORT?window=N&period_us=N for a microcontroller's samples",
     )
-    parser.add_argument("--backend", help="litert, tflite-runtime or tensorflow (default: the first that is installed)")
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="litert, tflite-runtime or tensorflow (default: the first that is installed), or another package's: "
+        "KIND:VALUE?option=value",
+    )
     parser.add_argument(
         "--threads",
         type=_threads,
@@ -43,6 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--delegate",
         metavar="NAME",
         help="edgetpu, gpu, or a delegate's shared library; else, and if it fails, the CPU",
+    )
+    parser.add_argument(
+        "--kernels",
+        choices=("default", "reference"),
+        default="default",
+        help="reference: the same bits on every processor, slowly",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N inputs")
     parser.add_argument("--columns", metavar="A,B", help="a table's columns, in the model's order (default: all)")
@@ -74,15 +84,17 @@ def _threads(word: str) -> int | str:
 
 def run(args: argparse.Namespace) -> Result:
     """Run every input; a line of JSON each, or one document with `--json`."""
+    from edgeloop.artifact import read_artifact
     from edgeloop.errors import ConfigError
-    from edgeloop.runtime import Runtime
+    from edgeloop.runtime_config import runtime_config_from_text
 
     if args.batch < 1 or (args.limit is not None and args.limit < 0):
         raise ConfigError(f"--batch {args.batch}, --limit {args.limit}: at least 1 and 0")
     if args.output and args.sink:
         raise ConfigError("--output scores a table in batches, --sink takes single predictions: choose one")
-    options: dict[str, Any] = {"backend": args.backend, "threads": args.threads, "delegate": args.delegate}
-    with Runtime(args.artifact, **options) as runtime:
+    fields = {"threads": args.threads, "kernels": args.kernels, "delegate": args.delegate}
+    config = runtime_config_from_text(args.backend, **fields)
+    with config.open(read_artifact(args.artifact)) as runtime:
         return _score(args, runtime) if args.output else _stream(args, runtime)
 
 
@@ -113,7 +125,7 @@ def _score(args: argparse.Namespace, runtime: Runtime) -> Result:
         if shows:
             sys.stderr.write("\n")
     duration_s = time.monotonic() - start_s
-    text = f"{args.output}: {report.rows:,} rows in {duration_s:.1f} s, {report.refused:,} refused"
+    text = f"{args.output}: {report.rows:,} rows in {duration_s:.1f} s, {report.refused:,} refused; {_how(runtime)}"
     if report.first_refusal:
         text += f" (the first: {report.first_refusal})"
     data = {**_where(runtime), **asdict(report), "output": args.output, "duration_s": round(duration_s, 3)}
@@ -136,33 +148,45 @@ def _stream(args: argparse.Namespace, runtime: Runtime) -> Result:
             policy=args.policy,
             deadline_ms=args.deadline_ms,
             on_refused=lines.refuse,
+            on_failed=lines.refuse,
         )
     if isinstance(report.error, EdgeloopError | OSError):
         raise report.error
     if report.error is not None:
         raise DataError(f"{args.inputs}: {type(report.error).__name__}: {report.error}") from report.error
-    if not (report.inferences or report.refused or report.skipped):
+    if not (report.inferences or report.refused or report.failed or report.skipped):
         raise DataError(f"{args.inputs}: no inputs in it")
     data = {
         **_where(runtime),
         "inferences": report.inferences,
         "refused": report.refused,
+        "failed": report.failed,
         "skipped": report.skipped,
         "dropped": report.dropped,
         "missed_deadlines": report.missed_deadlines,
         "lost": sink.lost,
         "duration_s": round(report.duration_s, 3),
     }
-    text = "" if "-" in (args.sink or ["-"]) else f"{report.inferences:,} inferences in {report.duration_s:.1f} s"
-    holds = not (report.refused or report.skipped or sink.lost)
+    text = f"{report.inferences:,} inferences in {report.duration_s:.1f} s; {_how(runtime)}"
+    holds = not (report.refused or report.failed or report.skipped or sink.lost)
+    if "-" in (args.sink or ["-"]):
+        text = ""
     return Result(data={"predictions": lines.kept, **data} if args.json else data, text=text, holds=holds)
 
 
 def _where(runtime: Runtime) -> dict[str, Any]:
     import msgspec
 
-    placement = msgspec.to_builtins(runtime.placement)
-    return {"backend": runtime.backend, "threads": runtime.threads, "placement": placement}
+    from edgeloop.execution import execution_of
+
+    found: dict[str, Any] = msgspec.to_builtins(execution_of(runtime))
+    return found
+
+
+def _how(runtime: Runtime) -> str:
+    from edgeloop.execution import execution_of
+
+    return ", ".join(execution_of(runtime).to_words())
 
 
 class _Lines:
@@ -178,7 +202,7 @@ class _Lines:
 
         self._add(record(ref, prediction, runtime))
 
-    def refuse(self, item: SourceItem, error: InputError) -> None:
+    def refuse(self, item: SourceItem, error: Exception) -> None:
         self._add({"ref": item.ref, "error": str(error)})
 
     def flush(self) -> None:

@@ -84,7 +84,9 @@ def show(status: dict[str, Any]) -> str:
             f"{runtime['runs_per_s']:,.1f} a second",
             f"{status['switches']} switches",
         ],
+        "runs on": _execution(status["execution"]),
         "latency": [f"{name} {_us(runtime[f'{name}_us'])}" for name in ("p50", "p90", "p99", "max", "first_call")],
+        "observed": _observed(status["observer"]),
         "source": [
             source,
             f"{stream['came']:,} inputs",
@@ -95,6 +97,7 @@ def show(status: dict[str, Any]) -> str:
         "skipped": _counts(stream["skipped"]),
         "errors": [
             *_counts(runtime["errors"]),
+            f"{stream['failed']:,} without an answer",
             f"{stream['missed_deadlines']:,} deadlines missed",
             f"{runtime['overwritten']:,} overwritten",
             f"{stream['lost']:,} predictions lost",
@@ -113,6 +116,22 @@ def show(status: dict[str, Any]) -> str:
         lines["shadow"] = _shadow(status["shadow"])
     width = max(map(len, lines)) + 2
     return "\n".join(f"{name:{width}}{', '.join(parts)}" for name, parts in lines.items())
+
+
+def _execution(execution: dict[str, Any]) -> list[str]:
+    import msgspec
+
+    from edgeloop.execution import Execution
+
+    return msgspec.convert(execution, Execution).to_words()
+
+
+def _observed(observer: dict[str, Any]) -> list[str]:
+    profiled, left_out = observer["profiled"], observer["left_out"]
+    parts = [f"{profiled:,} profiled", f"{left_out:,} left out"]
+    if profiled + left_out:
+        parts.append(f"{observer['cpu_s'] / (profiled + left_out) * 1e6:.1f} µs of processor an input")
+    return parts
 
 
 def _counts(counts: dict[str, int]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -17,6 +16,8 @@ from edgeloop.sinks.discovery import AVAILABLE, UNAVAILABLE, discovery_messages
 from edgeloop.topics import ROOT, check_device_name, shard_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from edgeloop.link import Link
 
 __all__ = ["Mqtt", "MqttSink"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgeloop.errors import DataError
 from edgeloop.runtime import Prediction, Runtime
 from edgeloop.sinks.base import record
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["Sqlite", "SqliteSink"]
 
@@ -62,6 +64,8 @@ class SqliteSink:
     """
 
     def __init__(self, path: str) -> None:
+        import sqlite3  # 1 MB, for who writes into one
+
         self.lost = 0
         self._path = path
         self._held: list[dict[str, Any]] = []
@@ -75,6 +79,8 @@ class SqliteSink:
 
     def _open(self) -> sqlite3.Connection:
         """The database; opened here if it isn't. Raises `sqlite3.Error`."""
+        import sqlite3
+
         if self._db is None:
             # Rows of the last transactions may go with the power; they are copies of what the outbox sends.
             db = sqlite3.connect(self._path, timeout=1.0, isolation_level=None)
@@ -103,6 +109,8 @@ class SqliteSink:
         """Insert what is held, in one transaction."""
         if not self._held:
             return
+        import sqlite3
+
         rows, self._held = self._held, []
         try:
             with self._open() as db:

@@ -7,13 +7,11 @@ Such a struct is one like our own: options as fields, and `open`, which gives an
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import entry_points
-from typing import Any, Protocol
-from urllib.parse import parse_qsl
+from typing import Any, Protocol, cast
 
 import msgspec
 
-from edgeloop.errors import ConfigError
+from edgeloop import plugins
 from edgeloop.sources.item import Item
 
 __all__ = ["PluginSource", "plugin_kinds", "source_from_text"]
@@ -39,21 +37,8 @@ class PluginSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     is_text: bool = False
 
     def load(self) -> _Source:
-        """The source's own struct.
-
-        Raises:
-            ConfigError: nobody has registered this kind, or the options don't fit it.
-        """
-        found = entry_points(group=_GROUP, name=self.name)
-        if not found:
-            raise ConfigError(f"source.kind {self.name!r}: no installed package brings such a source")
-        try:
-            kind: type[_Source] = next(iter(found)).load()
-            return msgspec.convert(self.options, kind, strict=not self.is_text)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"source.kind {self.name!r}: {error}: reinstall its package") from error
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"source of kind {self.name!r}: {error}") from error
+        """The source's own struct. Raises `ConfigError`, as `edgeloop.plugins.load` does."""
+        return cast(_Source, plugins.load(_GROUP, "source", self.name, self.options, is_text=self.is_text))
 
     def open(self) -> Iterator[Item]:
         """Open it; see its package for what it raises."""
@@ -62,7 +47,7 @@ class PluginSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
 
 def plugin_kinds() -> frozenset[str]:
     """The kinds that other packages bring."""
-    return frozenset(entry.name for entry in entry_points(group=_GROUP))
+    return plugins.kinds(_GROUP)
 
 
 def source_from_text(text: str) -> PluginSource | None:
@@ -71,12 +56,9 @@ def source_from_text(text: str) -> PluginSource | None:
     Raises:
         ConfigError: the options don't fit it.
     """
-    name, colon, rest = text.partition(":")
+    name, colon, _ = text.partition(":")
     if not colon or name not in plugin_kinds():
         return None
-    value, _, query = rest.partition("?")
-    kind = next(iter(entry_points(group=_GROUP, name=name))).load()
-    first = msgspec.structs.fields(kind)[0].encode_name
-    source = PluginSource(name, {first: value, **dict(parse_qsl(query, keep_blank_values=True))}, is_text=True)
+    source = PluginSource(*plugins.options_from_text(_GROUP, "source", text), is_text=True)
     source.load()
     return source
