@@ -54,7 +54,9 @@ def configure_convert(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="more steps, before --scale: a .toml file (docs/reference/preprocessing.md)",
     )
-    add("--images", action="store_true", help="profile the inputs as images, not column by column")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--images", action="store_true", help="profile the inputs as images, not column by column")
+    kinds.add_argument("--signals", action="store_true", help="… or as windows of a signal: sound, vibration")
     add("--target-column", help="the column or key of the labels (for tables; default for .npz: y)")
     add("--groups", default="", help="columns or keys to slice the metric by, separated by commas")
     add("--nan", choices=("refuse", "drop"), default="refuse", help="rows with NaN or inf in them (default: refuse)")

@@ -74,7 +74,7 @@ def convert_from(args: argparse.Namespace) -> Result:
             Label(
                 args.name or Path(args.model).stem,
                 args.artifact_version,
-                summary="image" if args.images else "columns",
+                summary="image" if args.images else "signal" if args.signals else "columns",
                 key=key,
             ),
             max_drop=read_drop(args.max_drop, prepared.metric),

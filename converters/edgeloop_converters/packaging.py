@@ -153,8 +153,9 @@ def _baseline(prepared: Prepared, model: bytes, summary: SummaryKind) -> Baselin
 
 
 def _summary_for(shape: tuple[int, ...], wanted: SummaryKind) -> SummaryKind:
-    """Of several inputs, "image" means those that can be images."""
-    return wanted if len(shape) in (2, 3) and min(shape[:2]) >= 3 else "columns"
+    """Of several inputs, "image" means those that can be images, and "signal" likewise."""
+    fits = {"image": len(shape) in {2, 3} and min(shape[:2]) >= 3, "signal": len(shape) in {1, 2} and shape[0] >= 8}
+    return wanted if fits.get(wanted, False) else "columns"
 
 
 def _golden(prepared: Prepared, model: bytes) -> Golden:

@@ -1,4 +1,4 @@
-"""What is profiled of an input: its own columns, or a stated set of summaries of an image.
+"""What is profiled of an input: its own columns, or a stated set of summaries of an image or a signal.
 
 A profile of 64 pixels says less of a lens than four summaries do, and costs 16 times as much.
 """
@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeloop.errors import InputError
+from edgeloop.errors import ConfigError, InputError
+from edgeloop.signal_summaries import SIGNAL_SUMMARIES, summarize_signals
 
 __all__ = ["IMAGE_SUMMARIES", "Part", "SummaryKind", "part_names", "summarize", "summarize_parts", "summary_names"]
 
-SummaryKind: TypeAlias = Literal["columns", "image"]
+SummaryKind: TypeAlias = Literal["columns", "image", "signal"]
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -28,6 +29,8 @@ def summary_names(kind: SummaryKind, sample_shape: tuple[int, ...]) -> tuple[str
     """The names of the features that `summarize` gives for samples of `sample_shape` (no batch axis)."""
     if kind == "image":
         return IMAGE_SUMMARIES
+    if kind == "signal":
+        return SIGNAL_SUMMARIES
     return tuple(f"x{i}" for i in range(int(np.prod(sample_shape))))
 
 
@@ -38,11 +41,15 @@ def summarize(kind: SummaryKind, x: NDArray[np.generic]) -> Floats:
     on the mean over the channels: *brightness*, the mean; *contrast*, the standard deviation; *sharpness*, the
     variance of the Laplacian over the image's own variance (Pech-Pacheco et al., 2000, made independent of contrast);
     *noise*, the standard deviation of the residual under a mask that cancels image structure (Immerkær, 1996).
+    `signal` takes windows (n, samples[, channels]): see `edgeloop.signal_summaries`.
     A sample with a value that isn't finite gives NaN, which the profile counts as missing.
 
     Raises:
-        InputError: an image of another rank, or smaller than 3 × 3.
+        ConfigError: another kind.
+        InputError: an image of another rank, or smaller than 3 × 3; a signal of another rank, or too short.
     """
+    if kind not in _KINDS:
+        raise ConfigError(f"no summary {kind!r}: there are {', '.join(_KINDS)}")
     return _KINDS[kind](np.asarray(x, dtype=np.float32))
 
 
@@ -103,4 +110,8 @@ def _stencils(x: Floats) -> tuple[Floats, Floats]:
     return laplacian, residual
 
 
-_KINDS: dict[SummaryKind, Callable[[Floats], Floats]] = {"columns": _columns, "image": _image}
+_KINDS: dict[SummaryKind, Callable[[Floats], Floats]] = {
+    "columns": _columns,
+    "image": _image,
+    "signal": summarize_signals,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 from collections.abc import Iterator
 
@@ -42,9 +43,11 @@ def test_clients_that_say_nothing_hold_up_nobody_for_long(endpoint: MetricsEndpo
     with contextlib.ExitStack() as stack:
         mute = [stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port))) for _ in range(3)]
         assert ask(endpoint)[0] == 200
-        mute.append(stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port))))
-        turned_away = stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=4))
-        assert turned_away.recv(1) == b""
+        # There is room for one more, and the place of the one that was answered may not be free yet.
+        late = [stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port))) for _ in range(2)]
+        turned_away, _, _ = select.select(late, [], [], 4)
+        assert turned_away
+        assert turned_away[0].recv(1) == b""
         mute[0].settimeout(30)
         assert mute[0].recv(1) == b"", "cut off after its 5 s"
     assert ask(endpoint)[0] == 200

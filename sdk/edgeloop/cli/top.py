@@ -152,14 +152,15 @@ def _board(board: dict[str, Any]) -> list[str]:
 
 def _shadow(shadow: dict[str, Any]) -> list[str]:
     looked = shadow["looked"]
-    slowdown = "not known yet" if shadow["slowdown"] is None else f"{shadow['slowdown']:+.1%}"
+    slowdown = shadow["slowdown"]
+    beside = "not known yet" if slowdown is None else f"{max(0.0, slowdown):.1%}"  # a model isn't quicker for it: noise
     parts = [
         f"{shadow['model']} version {shadow['version']}",
         f"{looked:,} compared",
         f"{shadow['agreed'] / looked:.2%} agree" if looked else "nothing to say yet",
         f"{shadow['refused']:,} refused",
         f"{shadow['share']:.1%} of a processor",
-        f"slows the model by {slowdown}",
+        f"slowdown {beside}",
     ]
     return [*parts, f"ended: {shadow['ended']}"] if shadow["ended"] else parts
 
