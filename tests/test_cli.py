@@ -76,6 +76,14 @@ def test_what_does_not_hold_exits_with_1(register: Callable[..., None], capsys: 
     assert capsys.readouterr().out == "measured: no\n"
 
 
+def test_a_result_that_is_not_all_has_a_code_of_its_own(
+    register: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(lambda _: Result({"n": 1}, "one of two", code=cli.INTERRUPTED))
+    assert cli.main(["it"]) == 130
+    assert capsys.readouterr().out == "one of two\n"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

@@ -1,45 +1,139 @@
-"""`edgeloop bench`: how fast artifacts run on this device."""
+"""`edgeloop bench`: how fast artifacts run on this device, and whether that may be believed."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from edgeloop.cli import Command, Result
+from edgeloop.cli import BAD_INPUT, INTERRUPTED, Command, Result, common_options
+from edgeloop.errors import MissingExtraError
 
-__all__ = ["BENCH"]
+__all__ = ["BENCH", "SUBCOMMANDS"]
+
+SUBCOMMANDS: dict[str, Command] = {}
+"""What `edgeloop bench WORD …` does instead of measuring; a file of such a name is reached as ./WORD."""
+
+_FLAGS = frozenset({"--json", "-v", "--verbose"})
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="a .tflite; others are compared to the first")
-    parser.add_argument("--seconds", type=_seconds, default=2.0, help="of counted calls for each (default 2)")
-    parser.add_argument("--threads", type=_threads, default=1, help="of the interpreter (default 1)")
+    add = parser.add_argument
+    add("artifacts", nargs="+", metavar="ARTIFACT", help="a .tflite; others are compared to the first")
+    add("--seconds", type=_positive, default=2.0, help="of counted calls for each scenario (default 2)")
+    add("--min-runs", type=_count, default=100, help="counted calls for each scenario, at least (default 100)")
+    add("--openings", type=_count, default=12, help="how often each is opened; intervals are over them (default 12)")
+    add("--threads", type=_counts, default=(1,), help="of the interpreter: 1,2,4 or all (default 1)")
+    add("--batches", type=_counts, default=(1,), help="sizes of a batch in the offline scenario: 1,8 (default 1)")
+    add("--rate", type=_positive, metavar="PER_S", help="measure the multi-stream scenario: so many inputs a second")
+    add("--deadline", metavar="TIME", help="an answer's there: 5ms (default: the time between two inputs)")
+    add("--latency-only", action="store_true", help="the single-stream scenario, and nothing else")
+    add("--backend", choices=("litert", "tflite-runtime", "tensorflow"), default="litert", help="what runs it")
+    add("--kernels", choices=("default", "reference"), default="default", help="which kernels run it")
+    add("--delegate", metavar="NAME", help="edgetpu, gpu, or a delegate's library")
+    add("--seed", type=int, default=0, help="of the inputs (default 0)")
+    add("--data", metavar="FILE", help="labelled data, for the accuracy: .npz, .csv, .parquet, a folder of images")
+    add("--labels", metavar="COLUMN", help="the data's column or key of labels")
+    add("--against", metavar="FILE", help="an artifact, or a result of before: is it slower than that? (implies "
+        "--latency-only)")  # fmt: skip
+    add("--fail-if-slower", type=_percent, metavar="PERCENT", help="exit with 1 when it is, by more than this")
+    add("--strict", action="store_true", help="exit with 1 when that can't be told for the noise, too")
+    add("-o", "--out", metavar="FILE", help="write the result there, as JSON")
+    add("--force", action="store_true", help="replace that file")
+    add("--label", default="", help="a name for this run: a commit, a release")
+    if SUBCOMMANDS:
+        parser.epilog = "also: " + "; ".join(f"bench {name}: {its.help}" for name, its in SUBCOMMANDS.items())
+    _dispatch(parser)
 
 
-def _seconds(text: str) -> float:
+def _dispatch(parser: argparse.ArgumentParser) -> None:
+    """Hand what follows the word of a sub-command to a parser of its own."""
+    measuring = parser.parse_known_args
+
+    def parse(args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        given = list(sys.argv[1:] if args is None else args)
+        at = next((i for i, word in enumerate(given) if word not in _FLAGS), None)
+        if at is None or given[at] not in SUBCOMMANDS:
+            return measuring(given, namespace)
+        word = given.pop(at)
+        sub = argparse.ArgumentParser(
+            prog=f"{parser.prog} {word}", parents=[common_options()], description=f"{SUBCOMMANDS[word].help}."
+        )
+        SUBCOMMANDS[word].configure(sub)
+        sub.set_defaults(bench_action=word)
+        found, unknown = sub.parse_known_args(given, namespace)
+        return found, unknown
+
+    parser.parse_known_args = parse  # type: ignore[method-assign,assignment]  # argparse has no choice by the first word
+
+
+def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
     return value
 
 
-def _threads(text: str) -> int:
+def _count(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: at least one thread is needed")
+        raise argparse.ArgumentTypeError(f"{text!r}: at least 1 is needed")
+    return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    if text == "all":
+        return tuple(range(1, len(os.sched_getaffinity(0)) + 1))
+    values = tuple(_count(word) for word in text.split(","))
+    if len(set(values)) != len(values):
+        raise argparse.ArgumentTypeError(f"{text!r}: each once")
+    return values
+
+
+def _percent(text: str) -> float:
+    value = float(text.removesuffix("%"))
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 0")
     return value
 
 
 def _run(args: argparse.Namespace) -> Result:
+    if (word := getattr(args, "bench_action", None)) is not None:
+        command = SUBCOMMANDS[word]
+        if command.extra is not None and (missing := command.missing()) is not None:
+            raise MissingExtraError(command.extra, missing)
+        return command.run(args)
+
     import msgspec
 
-    from edgeloop_bench.compare import compare
-    from edgeloop_bench.result import Settings, as_table
-    from edgeloop_bench.subject import read_subject
+    from edgeloop_bench.files import write_result
+    from edgeloop_bench.measuring import measure
+    from edgeloop_bench.table import as_table
 
-    subjects = [read_subject(path) for path in args.artifacts]
-    result = compare(subjects, Settings(seconds=args.seconds, threads=args.threads))
-    return Result(msgspec.to_builtins(result), as_table(result))
+    result = measure(args, _progress())
+    text = as_table(result)
+    if args.out is not None:
+        where = write_result(args.out, result, may_replace=args.force)
+        text += f"\nwritten to {where}"
+    code = INTERRUPTED if result.is_partial else BAD_INPUT if any(its.error for its in result.results) else None
+    wrong = ("slower", "can't tell") if args.strict else ("slower",)
+    if any(gate.outcome == "can't tell" for gate in result.gates) and not args.strict:
+        sys.stderr.write("edgeloop bench: warning: the noise hides whether it is slower: this run has gated nothing\n")
+    return Result(msgspec.to_builtins(result), text, all(gate.outcome not in wrong for gate in result.gates), code)
+
+
+def _progress() -> Callable[[str], None]:
+    if not sys.stderr.isatty():
+        return lambda _: None
+
+    def show(text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+    return show
 
 
 BENCH = Command("measure how fast artifacts run here, several of them in turns", _configure, _run)

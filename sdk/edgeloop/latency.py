@@ -133,8 +133,10 @@ def summarize(rounds: Rounds) -> Latency:
     )
 
 
-def ratio(of: Rounds, to: Rounds) -> Ratio:
+def ratio(of: Rounds, to: Rounds, *, alpha: float = 0.05) -> Ratio:
     """How much longer `of` takes than `to`, paired by round; both come from one `sample_rounds`.
+
+    The interval's confidence is 1 - `alpha`: less is for who looks more than once.
 
     Raises:
         ValueError: they have not equally many rounds.
@@ -142,7 +144,7 @@ def ratio(of: Rounds, to: Rounds) -> Ratio:
     if len(of) != len(to):
         raise ValueError(f"{len(of)} rounds can't be paired with {len(to)}: they are not from one run")
     pairs = _medians(of) / _medians(to)
-    return Ratio(value=float(np.median(pairs)), ci=median_interval(pairs), rounds=len(pairs))
+    return Ratio(value=float(np.median(pairs)), ci=median_interval(pairs, alpha=alpha), rounds=len(pairs))
 
 
 def measure(

@@ -13,10 +13,11 @@ import pytest
 
 from edgeloop import cli
 from edgeloop.artifact import write_artifact
+from edgeloop.histogram import unpack_histogram
 from edgeloop_bench.result import BenchResult
 from tiny_models import tiny_artifact, tiny_model
 
-QUICK = ("--seconds", "0.05")
+QUICK = ("--seconds", "0.05", "--latency-only")
 
 
 @pytest.fixture
@@ -36,10 +37,16 @@ def test_one_artifact_is_measured(tiny: Path, capsys: pytest.CaptureFixture[str]
     assert row.name == "tiny.tflite"
     assert row.sha256 == hashlib.sha256(tiny_model()).hexdigest()
     assert row.file_bytes == tiny.stat().st_size
-    assert row.latency.n >= result.settings.min_runs
-    assert row.latency.rounds == result.settings.openings
-    assert 0 < row.latency.min_us <= row.latency.median_us <= row.latency.p90_us
+    scenario = row.scenarios[0]
+    assert (scenario.kind, scenario.threads, scenario.batch) == ("single-stream", 1, 1)
+    assert scenario.latency.n >= result.settings.min_runs
+    assert scenario.latency.rounds == result.settings.openings
+    assert 0 < scenario.latency.min_us <= scenario.latency.median_us <= scenario.latency.p90_us
+    assert unpack_histogram(scenario.histogram).n == scenario.latency.n
+    assert result.instrument_us > 0
+    assert row.load_us is not None
     assert row.load_us > 0
+    assert row.first_us is not None
     assert row.first_us > 0
     assert row.ratio is None
 
@@ -56,8 +63,8 @@ def test_others_are_compared_to_the_first_even_the_same_file(tiny: Path, capsys:
 def test_the_table_has_a_row_for_each_and_no_path(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", *QUICK, "--threads", "2", str(tiny), str(tiny)]) == 0
     out = capsys.readouterr().out
-    assert "2 threads" in out
-    assert [line.split()[0] for line in out.splitlines()[-2:]] == ["tiny.tflite", "tiny.tflite"]
+    rows = [line.split() for line in out.splitlines() if line.startswith("tiny.tflite")]
+    assert [row[1:3] for row in rows[:2]] == [["single-stream", "2"]] * 2
     assert str(tiny.parent) not in out
 
 
@@ -111,4 +118,4 @@ def test_published_models_are_measured(shared_dir: Path, capsys: pytest.CaptureF
     models = shared_dir / "models"
     result = bench(capsys, models / "ad01_int8.tflite", models / "kws_int8.tflite", models / "kws_float32.tflite")
     assert [row.name for row in result.results] == ["ad01_int8.tflite", "kws_int8.tflite", "kws_float32.tflite"]
-    assert all(row.latency.median_us > 1 for row in result.results)
+    assert all(row.scenarios[0].latency.median_us > 1 for row in result.results)

@@ -27,5 +27,13 @@ def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
     assert 0.94 < held < 0.98  # 95.7 % by the binomial
 
 
+def test_a_smaller_alpha_takes_ranks_further_out() -> None:
+    assert median_ranks(12, alpha=0.0125) == (2, 11)
+    assert median_ranks(6, alpha=0.0125) is None
+    low, high = median_ranks(5000, alpha=0.0125) or (0, 0)
+    usual = median_ranks(5000) or (0, 0)
+    assert low < usual[0] < usual[1] < high
+
+
 def test_a_few_values_have_no_interval() -> None:
     assert median_interval([1.0, 2.0, 3.0]) is None

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from edgeloop.errors import EdgeloopError, GateError, MissingExtraError
 
-__all__ = ["Command", "Result", "common_options", "main"]
+__all__ = ["BAD_INPUT", "INTERRUPTED", "Command", "Result", "common_options", "main"]
 
 HOLDS, DOES_NOT_HOLD, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -30,11 +30,14 @@ class Result(NamedTuple):
         data: the one JSON document that `--json` prints; numpy numbers are not allowed in it.
         text: what is printed otherwise; may be empty when the command has printed as it went.
         holds: whether what was asked for holds; False exits with 1.
+        code: the exit code where there is something to print and yet more to say than `holds`: 2 where a part of the
+            input was bad, 130 where it was interrupted.
     """
 
     data: dict[str, Any] = {}  # noqa: RUF012  # nobody changes it
     text: str = ""
     holds: bool = True
+    code: int | None = None
 
 
 class Command(NamedTuple):
@@ -139,6 +142,8 @@ def run_command(command: Command, args: argparse.Namespace) -> int:
     elif result.text:
         sys.stdout.write(result.text.rstrip("\n") + "\n")
     sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's shutdown
+    if result.code is not None:
+        return result.code
     return HOLDS if result.holds else DOES_NOT_HOLD
 
 

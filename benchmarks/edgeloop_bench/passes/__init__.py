@@ -1,0 +1,1 @@
+"""What a run does with an artifact: each pass measures one thing."""

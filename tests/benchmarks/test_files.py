@@ -1,0 +1,132 @@
+"""Results on disk: what can't be read is told, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgeloop import cli
+from edgeloop.errors import DataError
+from edgeloop_bench import commands
+from edgeloop_bench.files import read_result, write_result
+from tiny_models import tiny_model
+
+QUICK = ("--seconds", "0.05", "--latency-only")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.tflite").write_bytes(tiny_model())
+    return tmp_path / "tiny.tflite"
+
+
+@pytest.fixture
+def written(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert cli.main(["bench", *QUICK, str(model), "-o", str(tmp_path / "out.json"), "--label", "abc123"]) == 0
+    capsys.readouterr()
+    return tmp_path / "out.json"
+
+
+def test_what_is_written_reads_back_and_names_no_folder(written: Path) -> None:
+    result = read_result(written)
+    assert (result.label, result.results[0].name) == ("abc123", "tiny.tflite")
+    assert str(written.parent) not in written.read_text()
+    second = write_result(written.with_name("copy.json"), result)
+    assert second.read_bytes() == written.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw[: len(raw) // 2], "cut off or no JSON"),
+        (lambda raw: b"", "cut off or no JSON"),
+        (lambda raw: b'{"benchmarks": []}', "no result of `edgeloop bench`"),
+        (lambda raw: b'{"schema": 2}', "no result of `edgeloop bench`"),
+        (lambda raw: raw.replace(b'"schema": 2', b'"schema": 3'), "reads 2: upgrade edgeloop"),
+        (lambda raw: raw.replace(b'"schema": 2', b'"schema": 1'), "measure again"),
+    ],
+)
+def test_a_result_that_cant_be_used_is_one_line(
+    change, message: str, written: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written.write_bytes(change(written.read_bytes()))
+    with pytest.raises(DataError, match=message):
+        read_result(written)
+    if written.read_bytes():  # an empty file isn't known for a result
+        assert cli.main(["bench", *QUICK, str(model), "--against", str(written)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_file_that_is_there_stays_unless_forced(
+    written: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = written.read_bytes()
+    assert cli.main(["bench", *QUICK, str(model), "-o", str(written)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert written.read_bytes() == before
+    assert cli.main(["bench", *QUICK, str(model), "-o", str(written), "--force"]) == 0
+    assert read_result(written).id != json.loads(before)["id"]
+
+
+def test_a_file_that_appears_during_the_run_stays_too(written: Path) -> None:
+    result, before = read_result(written), written.read_bytes()
+    where = write_result(written, msgspec.structs.replace(result, label="later"))
+    assert where.name == f"out-{result.id}.json"
+    assert written.read_bytes() == before
+    assert read_result(where).label == "later"
+
+
+def test_ctrl_c_writes_what_was_measured_and_exits_with_130(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [
+        sys.executable,
+        "-m",
+        "edgeloop",
+        "bench",
+        str(model),
+        "--latency-only",
+        "--seconds",
+        "120",
+        "-o",
+        str(out),
+    ]
+    path = os.pathsep.join(p for p in sys.path if p)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert process.stderr is not None
+    while "XNNPACK" not in process.stderr.readline():  # the first interpreter of a process announces itself
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "INVALID, partial" in said
+    assert read_result(out).is_partial
+
+
+def test_a_word_of_a_subcommand_is_handed_to_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def configure(parser):
+        parser.add_argument("files", nargs="*")
+        parser.add_argument("--width", type=int, default=1)
+
+    def run(args):
+        return cli.Result({"files": args.files, "width": args.width, "verbose": args.verbose})
+
+    monkeypatch.setitem(commands.SUBCOMMANDS, "page", cli.Command("make a page", configure, run))
+    assert cli.main(["bench", "--json", "page", "a", "b", "--width", "3"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"files": ["a", "b"], "width": 3, "verbose": False}
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "page", "--seconds", "1"])
+    assert "unrecognized arguments: --seconds" in capsys.readouterr().err
+    monkeypatch.chdir(model.parent)
+    model.rename(model.parent / "page")
+    assert cli.main(["bench", *QUICK, "./page"]) == 0
