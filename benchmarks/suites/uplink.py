@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -85,19 +85,27 @@ def measure_uplink(url: str, rounds: int, messages: int) -> dict:
             for who in order:
                 extra = ["TEMP"] if who == "device" else []
                 found[who] = role(who, url, messages, *extra)
-            pairs.append((found["device"]["per_s"], found["bare"]["per_s"]))
+            pairs.append((found["device"], found["bare"]))
         footprint = role("footprint", url, "TEMP")
     finally:
         child.kill()
         child.wait()
-    ratios = [device / bare for device, bare in pairs]
+    ratios = [device["per_s"] / bare["per_s"] for device, bare in pairs]
+    devices, bares = zip(*pairs, strict=True)
     return {
-        "uplink_per_s": round(float(np.median([device for device, _ in pairs]))),
-        "bare_paho_per_s": round(float(np.median([bare for _, bare in pairs]))),
+        "uplink_per_s": middle(devices, "per_s"),
+        "bare_paho_per_s": middle(bares, "per_s"),
         "uplink_ratio": round(float(np.median(ratios)), 2),
         "uplink_ratio_ci": interval(ratios),
+        "uplink_ratio_least_and_most": [round(min(ratios), 2), round(max(ratios), 2)],
+        "uplink_cpu_us": middle(devices, "cpu_us"),
+        "bare_paho_cpu_us": middle(bares, "cpu_us"),
         **footprint,
     }
+
+
+def middle(runs: Sequence[dict], what: str) -> int:
+    return round(float(np.median([run[what] for run in runs])))
 
 
 def measure_ingest(url: str, folder: Path, rounds: int, messages: int) -> dict:

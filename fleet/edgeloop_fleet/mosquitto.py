@@ -28,7 +28,8 @@ persistence_location {directory}/data/
 autosave_interval 60
 # A message is up to 1 MiB; what the centre can't take waits up to here, and past it the devices send again.
 max_packet_size 2162688
-max_queued_messages 0
+# Without a limit (0), Mosquitto 2.0.11 hangs up on whoever publishes what the access rules deny.
+max_queued_messages 10000000
 max_queued_bytes 268435456
 max_inflight_messages 1000
 # A device that is away longer has its session forgotten; its own outbox holds what it has to say.

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import select
+import socket
 import threading
 import time
 from collections import deque
@@ -21,8 +22,8 @@ from paho.mqtt.enums import MQTTErrorCode
 
 from edgeloop.buffered import BufferedClient
 from edgeloop.errors import BrokerError
-from edgeloop.mqtt import BrokerAddress, make_client, parse_broker_url
-from edgeloop.properties import connect_properties, publish_properties
+from edgeloop.mqtt import BrokerAddress, make_client, parse_broker_url, wire_text
+from edgeloop.properties import connect_properties, packed_publish_properties, publish_properties
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,6 +40,7 @@ _TAKEN_OVER_ATTEMPTS = 5  # of back-off where another client has our name: the t
 _READS = 64  # packets, before others get their turn
 _RECEIVE_MAX = 20  # what is under way to a broker that doesn't say what it takes (Mosquitto's own default)
 _OTHER_VERSION_AFTER = 3
+_NO_SUBSCRIBERS, _REFUSED = 0x10, 0x80  # reason codes of PUBACK, MQTT 5.0, 3.4.2.1: from the latter on it is a failure
 
 OnMessage = Callable[[str, bytes], None]
 
@@ -77,6 +79,7 @@ class Link:
             while there is a connection.
         on_unheard: called on the link's thread where the broker says of a message sent with `send` that nobody has
             subscribed to it.
+        on_refused: called on the link's thread as (topic) where the broker refuses a message sent with `send`.
         receive_max: how many messages the broker may send before we have acknowledged the first.
         keepalive_s: after this long without a word from either side the broker is asked whether it is there, and
             after this long without an answer the connection is given up.
@@ -95,6 +98,7 @@ class Link:
         on_ready: Callable[[], None] = _nothing,
         on_step: Callable[[], None] = _nothing,
         on_unheard: Callable[[], None] = _nothing,
+        on_refused: Callable[[str], None] = lambda _topic: None,
         receive_max: int = 64,
         keepalive_s: int = _KEEPALIVE_S,
         rng: random.Random | None = None,
@@ -107,12 +111,14 @@ class Link:
         self._taken_over = False
         self._subscriptions = dict.fromkeys(subscriptions)
         self._will, self._on_ready, self._on_step = will, on_ready, on_step
-        self._on_unheard = on_unheard
+        self._on_unheard, self._on_refused = on_unheard, on_refused
+        self._refused = False  # on this connection
+        self._refused_topics: set[str] = set()  # that the log has
         self._session_s = session_s
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self._on_message = on_message
         self._outgoing: deque[_Outgoing] = deque()
-        self._under_way: dict[int, _Outgoing | int] = {}  # by packet id: what it is, or only its size in bytes
+        self._under_way: dict[int, _Outgoing | tuple[str, int]] = {}  # by packet id: what, or its topic and size
         self._broker_max, self.broker_max_bytes = _RECEIVE_MAX, 1 << 28
         self.bytes_under_way = 0
         self._stopping = threading.Event()
@@ -176,9 +182,9 @@ class Link:
 
     def send(self, topic: str, payload: bytes, *, expiry_s: int = 0, historical: bool = False) -> int:
         """Send with QoS 1 now, without a future; give the packet id. Only from a hook, and while there is `room`."""
-        properties = publish_properties(expiry_s=expiry_s, historical=historical) if self._version_5 else None
-        packet_id = self._client.publish(topic, payload, qos=1, properties=properties).mid
-        self._under_way[packet_id] = len(payload)
+        properties = packed_publish_properties(expiry_s=expiry_s, historical=historical) if self._version_5 else b""
+        packet_id = self._client.send(wire_text(topic), properties, payload)
+        self._under_way[packet_id] = topic, len(payload)
         self.bytes_under_way += len(payload)
         return packet_id
 
@@ -195,8 +201,9 @@ class Link:
     def _run(self) -> None:
         attempt = 0
         while not self._stopping.is_set():
-            self._taken_over = False
-            if self._connect() and self._serve():
+            self._taken_over = self._refused = False
+            # Mosquitto hangs up on who publishes what it refuses: who comes back at once would do so for ever.
+            if self._connect() and self._serve() and not self._refused:
                 attempt = 0
             if self._taken_over:
                 log.warning("broker %s: another client has come under our name, %s", self.url, self._client_id)
@@ -216,6 +223,7 @@ class Link:
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
         client.on_publish = self._published
+        client.on_sent = self._sent
         client.on_message = self._received
         return client
 
@@ -239,6 +247,10 @@ class Link:
             self._problem = str(error)
             log.info("broker %s: %s", self.url, error)
             return False
+        sock: Any = self._client.socket()
+        if sock is not None:
+            # What is written once a step is never too small to go, and Nagle would hold it back for a round trip.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return True
 
     def _serve(self) -> bool:
@@ -355,16 +367,28 @@ class Link:
 
     def _published(self, _client: Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         message = self._under_way.pop(mid, None)
-        if isinstance(message, int):
-            self.bytes_under_way -= message
-            if reason.is_failure:  # the centre's acknowledgement won't come either, and it is sent again
-                log.warning("broker %s: refused a message: %s", self.url, reason)
-            elif str(reason) == "No matching subscribers":
-                self._on_unheard()
-        elif message is not None and reason.is_failure:
+        if not isinstance(message, _Outgoing):
+            return
+        if reason.is_failure:
+            self._say_refused(message.topic, str(reason))
             message.future.set_exception(BrokerError(f"broker {self.url}: refused a message: {reason}"))
-        elif message is not None:
+        else:
             message.future.set_result(None)
+
+    def _sent(self, mid: int, reason: int) -> None:
+        topic, size_bytes = self._under_way.pop(mid)  # type: ignore[misc]  # what `send` sent is no _Outgoing
+        self.bytes_under_way -= size_bytes
+        if reason >= _REFUSED:  # the centre's acknowledgement won't come either
+            self._say_refused(topic, f"reason {reason:#x}")
+            self._on_refused(topic)
+        elif reason == _NO_SUBSCRIBERS:
+            self._on_unheard()
+
+    def _say_refused(self, topic: str, why: str) -> None:
+        self._refused = True
+        level = logging.DEBUG if topic in self._refused_topics else logging.WARNING
+        self._refused_topics.add(topic)
+        log.log(level, "broker %s: refuses messages on %s: %s", self.url, topic, why)
 
     def _received(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         if self._on_message is not None:

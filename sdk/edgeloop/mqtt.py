@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,7 +15,7 @@ from edgeloop.tls import TlsFiles, tls_context, tls_from_environment
 if TYPE_CHECKING:
     from edgeloop.buffered import BufferedClient
 
-__all__ = ["BrokerAddress", "make_client", "parse_broker_url"]
+__all__ = ["BrokerAddress", "make_client", "parse_broker_url", "wire_text"]
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -50,6 +52,13 @@ def parse_broker_url(url: str) -> BrokerAddress:
     if parts.scheme not in _PORTS or not host or parts.path not in ("", "/"):
         raise ConfigError(f"broker {url!r}: {wanted}")
     return BrokerAddress(host, port or _PORTS[parts.scheme], parts.scheme == "mqtts")
+
+
+@lru_cache(maxsize=64)
+def wire_text(text: str) -> bytes:
+    """A string as MQTT writes it, its length first."""
+    raw = text.encode()
+    return struct.pack("!H", len(raw)) + raw
 
 
 def make_client(

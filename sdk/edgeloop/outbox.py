@@ -11,12 +11,10 @@ import logging
 import os
 import secrets
 import sqlite3
-import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -24,10 +22,20 @@ from typing import TypeVar
 import msgspec
 
 from edgeloop.errors import StorageError
+from edgeloop.fair_lock import FairLock
 from edgeloop.held import Held
 from edgeloop.messages import MAX_SAMPLE_BYTES, Ack, Up, encode_up, kind_of
 from edgeloop.outbox_counters import COUNTED, OutboxCounters
 from edgeloop.outbox_file import Reserve, is_damage, is_locked, lock, open_checked, storage_errors, transaction
+from edgeloop.outbox_rows import (
+    NewRow,
+    Row,
+    delete_acknowledged,
+    delete_rows,
+    insert_rows,
+    last_id,
+    read_rows,
+)
 from edgeloop.redaction import Redact, redacted
 from edgeloop.thinning import drop_samples, merge_profiles
 
@@ -38,21 +46,10 @@ log = logging.getLogger(__name__)
 MEMORY = ":memory:"
 """The path of an outbox that has no file, and goes with the process."""
 
-_MAY_BE_SENT_AHEAD = 256  # rows, for each write of how far they may have been sent
+_MAY_BE_SENT_AHEAD = 1024  # rows, for each write of how far they may have been sent
 _ROOM = 0.95  # a full outbox is thinned down to this, so that it isn't at every put
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A message in the outbox: its place in the queue, its topic's kind, and its bytes."""
-
-    id: int
-    epoch: int
-    seq: int
-    kind: str
-    payload: bytes
 
 
 class Outbox:
@@ -85,10 +82,11 @@ class Outbox:
         self._path = Path(path)
         self._max_bytes, self._max_rows = max_bytes, max_rows
         self._redact = redact
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._held = Held()
         self._counts: Counter[str] = Counter()  # of this run alone, until they are written
         self.epoch, self._seq = 0, 0
+        self._read_to = 0  # the id of the last row that was read
         with storage_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         is_file = str(path) != MEMORY
@@ -217,8 +215,7 @@ class Outbox:
     def last_id(self) -> int:
         """The id of the row that was put last; 0 where none was."""
         with self._lock:
-            row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
-            return int(row[0]) if row else 0
+            return last_id(self._db)
 
     def counters(self) -> OutboxCounters:
         """What became of all messages that were ever put."""
@@ -262,7 +259,7 @@ class Outbox:
     def _insert(self, messages: list[tuple[Up, float | None]]) -> list[int]:
         if self._reserve is not None:
             self._reserve.hold()
-        rows: list[tuple[int, int, str, float | None, bytes, int]] = []
+        rows: list[NewRow] = []
         delta: Counter[str] = Counter()
         for message, value in messages:
             seq = self._seq + len(rows) + 1
@@ -270,22 +267,25 @@ class Outbox:
             if len(payload) > MAX_SAMPLE_BYTES:
                 delta["oversized"] += 1
             else:
-                rows.append((self.epoch, seq, kind_of(message), value, payload, zlib.crc32(payload)))
-        added = sum(len(row[4]) for row in rows)
+                rows.append(NewRow(self.epoch, seq, kind_of(message), value, payload, zlib.crc32(payload)))
+        added = sum(len(row.payload) for row in rows)
+        may_be_sent = self._may_be_sent
         with transaction(self._db):
-            self._db.executemany(
-                "INSERT INTO rows (epoch, seq, kind, value, payload, crc) VALUES (?, ?, ?, ?, ?, ?)", rows
-            )
+            insert_rows(self._db, rows)
+            if self._read_to and self._read_to > may_be_sent - _MAY_BE_SENT_AHEAD // 2:  # no sync of its own here
+                may_be_sent = self._read_to + _MAY_BE_SENT_AHEAD
+                self._store("may_be_sent", may_be_sent)
             delta["put"] += len(rows)
             gone_rows, gone_bytes = self._thin(
                 messages[0][0].device, self._pending + len(rows), self._pending_bytes + added, delta
             )
             self._write(delta)
         self._wrote(delta)
+        self._may_be_sent = may_be_sent
         self._seq += len(rows)
         self._pending += len(rows) - gone_rows
         self._pending_bytes += added - gone_bytes
-        return [row[1] for row in rows]
+        return [row.seq for row in rows]
 
     def _thin(self, device: str, rows: int, size_bytes: int, delta: Counter[str]) -> tuple[int, int]:
         """Make room where there is too much: how many rows went, and how many bytes."""
@@ -307,55 +307,33 @@ class Outbox:
         return dropped.rows + joined.rows, dropped.bytes + joined.bytes
 
     def _read(self, after: int, limit: int, max_bytes: int, kinds: Collection[str] | None) -> list[Row]:
-        which = "" if kinds is None else f"AND kind IN ({', '.join('?' * len(kinds))})"
-        found: list[Row] = []
-        damaged: list[tuple[int, int]] = []
-        size_bytes = 0
-        cursor = self._db.execute(
-            f"SELECT id, epoch, seq, kind, payload, crc FROM rows WHERE id > ? {which} ORDER BY id LIMIT ?",  # noqa: S608  # ours
-            (after, *(kinds or ()), limit),
-        )
-        with contextlib.closing(cursor):
-            for *row, crc in cursor:
-                if crc is not None and zlib.crc32(row[4]) != crc:
-                    damaged.append((row[0], len(row[4])))
-                    continue
-                found.append(Row(*row))
-                size_bytes += len(row[4])
-                if size_bytes >= max_bytes:
-                    break
-        if damaged:
-            self._discard(damaged)
-        if found and found[-1].id > self._may_be_sent:
-            ahead = found[-1].id + _MAY_BE_SENT_AHEAD
-            with transaction(self._db):
-                self._store("may_be_sent", ahead)
-            self._may_be_sent = ahead
-        return found
+        found = read_rows(self._db, after, limit, max_bytes, kinds)
+        if found.damaged:
+            self._discard(found.damaged)
+        if found.rows:
+            self._read_to = found.rows[-1].id
+            if self._read_to > self._may_be_sent:
+                ahead = self._read_to + _MAY_BE_SENT_AHEAD
+                with transaction(self._db):
+                    self._store("may_be_sent", ahead)
+                self._may_be_sent = ahead
+        return found.rows
 
     def _discard(self, damaged: list[tuple[int, int]]) -> None:
         log.error("outbox %s: %d rows are damaged, and can't be sent", self._path, len(damaged))
         delta = Counter({"damaged": len(damaged)})
         with transaction(self._db):
-            self._db.executemany("DELETE FROM rows WHERE id = ?", [(row_id,) for row_id, _ in damaged])
+            delete_rows(self._db, [row_id for row_id, _ in damaged])
             self._write(delta)
         self._wrote(delta)
         self._pending -= len(damaged)
         self._pending_bytes -= sum(size for _, size in damaged)
 
     def _forget(self, ack: Ack) -> int:
-        gone = gone_bytes = 0
         self._db.execute("PRAGMA synchronous=NORMAL")
         try:
             with transaction(self._db):
-                for first, last in ack.ranges:
-                    where = (ack.epoch, first, last)
-                    size = self._db.execute(
-                        "SELECT coalesce(sum(length(payload)), 0) FROM rows WHERE epoch = ? AND seq BETWEEN ? AND ?",
-                        where,
-                    ).fetchone()[0]
-                    gone_bytes += int(size)
-                    gone += self._db.execute("DELETE FROM rows WHERE epoch = ? AND seq BETWEEN ? AND ?", where).rowcount
+                gone, gone_bytes = delete_acknowledged(self._db, ack.epoch, ack.ranges)
                 delta = Counter({"acknowledged": gone})
                 self._write(delta)
         finally:

@@ -7,26 +7,25 @@ from functools import lru_cache
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-__all__ = ["connect_properties", "publish_properties"]
-
-
-class _Packed(Properties):
-    """Properties of PUBLISH, packed once: paho packs them for each message anew, which costs as much as all else."""
-
-    def __init__(self, *, expiry_s: int, historical: bool) -> None:
-        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
-        if expiry_s:
-            self.MessageExpiryInterval = expiry_s
-        if historical:
-            self.UserProperty = ("historical", "1")
-        packed: bytes = super().pack()  # type: ignore[no-untyped-call]  # paho's
-        object.__setattr__(self, "pack", lambda: packed)
+__all__ = ["connect_properties", "packed_publish_properties", "publish_properties"]
 
 
 @lru_cache(maxsize=16)
 def publish_properties(*, expiry_s: int = 0, historical: bool = False) -> Properties:
     """For PUBLISH: for how long the broker may hold the message, and whether it tells of a time gone by."""
-    return _Packed(expiry_s=expiry_s, historical=historical)
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
+    if expiry_s:
+        properties.MessageExpiryInterval = expiry_s
+    if historical:
+        properties.UserProperty = ("historical", "1")
+    return properties
+
+
+@lru_cache(maxsize=16)
+def packed_publish_properties(*, expiry_s: int = 0, historical: bool = False) -> bytes:
+    """The same as it goes over the wire: packing it for each message costs as much as all else."""
+    packed: bytes = publish_properties(expiry_s=expiry_s, historical=historical).pack()  # type: ignore[no-untyped-call]  # paho's
+    return packed
 
 
 def connect_properties(*, session_s: int, receive_max: int) -> Properties:

@@ -10,8 +10,9 @@ import logging
 import queue
 import time
 from collections import deque
-from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 from edgeloop.errors import EdgeloopError, MessageError, StorageError
 from edgeloop.jobdesk import JobDesk
@@ -21,6 +22,7 @@ from edgeloop.mqtt import BrokerAddress
 from edgeloop.outbox import Outbox, Row
 from edgeloop.pacing import Pace, UplinkConfig
 from edgeloop.parts import split
+from edgeloop.refusals import Refusals
 from edgeloop.topics import DeviceTopics, artifact_filter, parse_artifact_chunk
 from edgeloop.updates import ChunkCollector
 
@@ -31,19 +33,19 @@ log = logging.getLogger(__name__)
 _WINDOW_ROWS = 2048  # sent and not yet acknowledged by the centre
 _WINDOW_BYTES = 4 << 20
 _BROKER_BYTES = 1 << 20  # sent and not yet acknowledged by the broker: they are in memory
-_AHEAD_ROWS, _AHEAD_BYTES = 128, 256 << 10
+_AHEAD_ROWS, _AHEAD_BYTES = 256, 256 << 10
 _RESEND_S, _LONGEST_RESEND_S = 20.0, 600.0
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # where nobody has subscribed
 _OVERTAKEN_S = 3.0  # what was sent this much later and is acknowledged came by the same way: the earlier one is lost
 _EXPIRY_S = 24 * 3600  # the outbox has it still, and the broker's memory isn't for ever
-_URGENT = ("event",)
+_KINDS, _URGENT = ("profile", "sample", "event"), ("event",)
 
 
-@dataclass
-class _Sent:
+class _Sent(NamedTuple):
     row_id: int
     size_bytes: int
     at_s: float
+    kind: str
 
 
 class Uplink:
@@ -79,6 +81,7 @@ class Uplink:
         self._outbox = outbox
         self._device = device
         self._topics = DeviceTopics(device)
+        self._up = lru_cache(maxsize=8)(self._topics.up)
         self._desk = desk
         self._max_artifact_bytes = max_artifact_bytes
         self._model: ModelRef | None = None
@@ -98,6 +101,7 @@ class Uplink:
         self._resend_s = _RESEND_S
         self._pause_s = _PAUSE_S
         self._resume_s: float | None = None  # nobody listens until then
+        self._refusals = Refusals()
         self._collector: ChunkCollector | None = None
         self._handled_sha256 = ""
         self._link = Link(
@@ -109,6 +113,7 @@ class Uplink:
             on_ready=self._announce_and_start_over,
             on_step=self._step,
             on_unheard=self._unheard,
+            on_refused=self._refused,
             keepalive_s=keepalive_s,
         )
 
@@ -185,6 +190,15 @@ class Uplink:
             self._resume_s = time.monotonic() + self._pause_s
             self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
 
+    def _refused(self, topic: str) -> None:
+        kind = topic.rpartition("/")[2].replace("part", "sample")
+        if self._refusals.refused(kind, time.monotonic()):
+            if kind == "sample":
+                self._parts.clear()
+            for key in [key for key, sent in self._in_flight.items() if sent.kind == kind]:
+                self._landed(key)
+            self._look_again()
+
     def _look_again(self) -> None:
         self._cursor = 0
         self._ahead.clear()
@@ -206,12 +220,14 @@ class Uplink:
             self._quiet = quiet
             self._look_again()
         allowance = self._pace.allowance(now_s)
-        while self._link.room > 0 and allowance > 0 and self._link.bytes_under_way < _BROKER_BYTES:
+        room = self._link.room
+        while room > 0 and allowance > 0 and self._link.bytes_under_way < _BROKER_BYTES:
+            room -= 1
             if self._parts:
                 payload = self._parts.popleft()
-                self._link.send(self._topics.up("part"), payload, expiry_s=_EXPIRY_S, historical=self._parts_old)
+                self._link.send(self._up("part"), payload, expiry_s=_EXPIRY_S, historical=self._parts_old)
                 size_bytes = len(payload)
-            elif (row := self._overdue(now_s)) is not None:
+            elif (row := self._asking(now_s) or self._overdue(now_s)) is not None:
                 size_bytes = self._begin(row, now_s, historical=True)
             elif (row := self._next()) is not None:
                 size_bytes = self._begin(row, now_s, historical=row.id <= self._old_id)
@@ -222,14 +238,14 @@ class Uplink:
 
     def _begin(self, row: Row, now_s: float, *, historical: bool) -> int:
         """Send a row, or cut it into parts; how many bytes were sent."""
-        self._in_flight[row.epoch, row.seq] = _Sent(row.id, len(row.payload), now_s)
+        self._in_flight[row.epoch, row.seq] = _Sent(row.id, len(row.payload), now_s, row.kind)
         self._in_flight_bytes += len(row.payload)
         parts = split(self._device, row, self._link.broker_max_bytes)
         if parts:
             self._parts.extend(parts)
             self._parts_old = historical
             return 0
-        self._link.send(self._topics.up(row.kind), row.payload, expiry_s=_EXPIRY_S, historical=historical)
+        self._link.send(self._up(row.kind), row.payload, expiry_s=_EXPIRY_S, historical=historical)
         return len(row.payload)
 
     def _next(self) -> Row | None:
@@ -238,7 +254,9 @@ class Uplink:
             return None
         while True:
             if not self._ahead:
-                kinds = _URGENT if self._quiet else None
+                kinds = self._refusals.others(_URGENT if self._quiet else _KINDS)
+                if not kinds:
+                    return None
                 self._ahead += self._outbox.pending(self._cursor, _AHEAD_ROWS, max_bytes=_AHEAD_BYTES, kinds=kinds)
                 if not self._ahead:
                     return None
@@ -247,6 +265,16 @@ class Uplink:
             if (row.epoch, row.seq) not in self._in_flight:
                 return row
 
+    def _asking(self, now_s: float) -> Row | None:
+        """The oldest row of a kind that the broker has refused, where it is time to ask whether it still does."""
+        kinds = _URGENT if self._quiet else _KINDS
+        if not self._refusals or (kind := self._refusals.may_ask(kinds, now_s)) is None:
+            return None
+        self._refusals.asked(kind, now_s)
+        for key in [key for key, sent in self._in_flight.items() if sent.kind == kind]:
+            self._landed(key)
+        return next(iter(self._outbox.pending(0, 1, kinds=(kind,))), None)
+
     def _overdue(self, now_s: float) -> Row | None:
         """The row that has waited longest for the centre, where that is too long; it leaves the window.
 
@@ -254,11 +282,14 @@ class Uplink:
         only then the others follow.
         """
         while self._in_flight:
-            key, sent = next(iter(self._in_flight.items()))
+            key = next(iter(self._in_flight))
+            sent = self._in_flight[key]
             is_overtaken = sent.at_s < self._acked_at_s - _OVERTAKEN_S
             if now_s - sent.at_s < self._resend_s and not is_overtaken:
                 return None
             self._landed(key)
+            if sent.kind in self._refusals:
+                continue
             if not is_overtaken:
                 self._resend_s = min(_LONGEST_RESEND_S, 2 * self._resend_s)
             if (row := self._outbox.row(sent.row_id)) is not None:
@@ -289,8 +320,12 @@ class Uplink:
         self._resend_s, self._pause_s = _RESEND_S, _PAUSE_S
         for first, last in ack.ranges:
             for key in [key for key in self._in_flight if key[0] == ack.epoch and first <= key[1] <= last]:
-                self._acked_at_s = max(self._acked_at_s, self._in_flight[key].at_s)
+                sent = self._in_flight[key]
+                self._acked_at_s = max(self._acked_at_s, sent.at_s)
                 self._landed(key)
+                if sent.kind in self._refusals:
+                    self._refusals.accepted(sent.kind)
+                    self._look_again()
 
     def _desired(self, wanted: ArtifactRef) -> None:
         if wanted.sha256 == self._handled_sha256 or (self._model and wanted.version <= self._model.version):

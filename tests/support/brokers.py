@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +16,12 @@ import pytest
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that no one listens on, and that the kernel gives to nobody else until it is taken."""
+    first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", random.randrange(10_000, first_ephemeral)))
+            return int(sock.getsockname()[1])
 
 
 def start_mosquitto(config: Path, port: int) -> subprocess.Popen[bytes]:
@@ -24,16 +29,17 @@ def start_mosquitto(config: Path, port: int) -> subprocess.Popen[bytes]:
     binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if binary is None:
         pytest.skip("no mosquitto on this machine: apt-get install mosquitto")
-    process = subprocess.Popen([binary, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return process
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    raise RuntimeError("mosquitto did not start")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([binary, "-c", config], stdout=said, stderr=said)
+        end = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return process
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        said.seek(0)
+        raise RuntimeError(f"mosquitto did not start: {said.read().decode()}")
 
 
 class Mosquitto:

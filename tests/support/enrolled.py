@@ -137,8 +137,8 @@ class Client:
         return [topic for topic in topics if self.may_write(topic)]
 
     def may_write(self, topic: str, payload: bytes = b"x") -> bool:
-        # One at a time: of several denied at once the last answer stayed away for five seconds once. Why isn't known;
-        # each takes a second. The pings of a short keepalive give both sides another look.
+        # One at a time: Mosquitto 2.0.11 hangs up after each refusal where `max_queued_messages` is 0, and paho comes
+        # back after a second. What was sent behind a refused message is lost until then.
         self.client.publish(topic, payload, 1)
         return self._answers.get(timeout=30)[1]
 

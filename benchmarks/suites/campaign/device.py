@@ -90,7 +90,7 @@ def forget_at_puback(outbox: Outbox) -> None:
         seq: int
 
     sent: dict[int, Head] = {}
-    send, published = Link.send, Link._published  # noqa: SLF001  # sabotage
+    send, was_sent = Link.send, Link._sent  # noqa: SLF001  # sabotage
 
     def remember(self: Link, topic: str, payload: bytes, **options: object) -> int:
         packet_id = send(self, topic, payload, **options)
@@ -98,12 +98,12 @@ def forget_at_puback(outbox: Outbox) -> None:
         sent[packet_id] = read(inflate(payload, 1 << 24), type=Head)
         return packet_id
 
-    def forget(self: Link, client: object, data: object, mid: int, reason: object, properties: object) -> None:
-        published(self, client, data, mid, reason, properties)
+    def forget(self: Link, mid: int, reason: int) -> None:
+        was_sent(self, mid, reason)
         if head := sent.pop(mid, None):
             outbox.acknowledge(Ack(head.epoch, ((head.seq, head.seq),)))
 
-    Link.send, Link._published = remember, forget  # noqa: SLF001
+    Link.send, Link._sent = remember, forget  # noqa: SLF001
 
 
 def main() -> None:
