@@ -1,11 +1,10 @@
-"""Outbox, uplink and ingest on this machine, each beside its peer in one run, over a real Mosquitto.
+"""Outbox and uplink on this machine, each beside its peer in one run, over a real Mosquitto.
 
     python benchmarks/suites/uplink.py [--rounds N] [--messages N] [--json]
 
 - uplink: a device that puts messages of 1 kB durably, sends them, and forgets them when a centre (here one without a
   lake) has acknowledged them; beside bare paho-mqtt that publishes the same with QoS 1 to the same broker and
   subscriber and forgets. In turns.
-- ingest: messages that wait in the broker, to the committed lake: one process, then two on two shards.
 - delay: from put to the acknowledgement after the commit, at 100 messages a second, with the defaults.
 - footprint: memory that outbox and uplink add to a device's process, and processor time when nothing happens.
 - wear: what a day of defaults writes to the disk.
@@ -33,7 +32,7 @@ from edgeloop.machine import describe_machine
 from edgeloop.order import median_interval
 
 ROLES = Path(__file__).with_name("uplink_roles.py")
-PROMISES = {"uplink_ratio": 0.8, "ingest_per_s": 5000, "ingest_two_ratio": 1.7, "delay_p95_s": 1.5, "added_mb": 12}
+PROMISES = {"uplink_ratio": 0.8, "delay_p95_s": 1.5, "added_mb": 12}
 
 
 def command(*arguments: object) -> list[str]:
@@ -108,33 +107,6 @@ def middle(runs: Sequence[dict], what: str) -> int:
     return round(float(np.median([run[what] for run in runs])))
 
 
-def measure_ingest(url: str, folder: Path, rounds: int, messages: int) -> dict:
-    one, two = [], []
-    for i in range(rounds):
-        for shards in [["0"], ["0", "1"]] if i % 2 else [["0", "1"], ["0"]]:
-            lake = folder / f"lake-{i}-{len(shards)}"
-            for shard in shards:
-                role("ingest", url, lake, shard, 0)
-            role("preload", url, messages, ",".join(shards))
-            children = [
-                subprocess.Popen(
-                    command("ingest", url, lake, shard, messages), env=environment(), stdout=subprocess.PIPE
-                )
-                for shard in shards
-            ]
-            found = [json.loads(child.communicate()[0]) for child in children]
-            span_s = max(f["end"] for f in found) - min(f["start"] for f in found)
-            rate = sum(messages - f["first"] for f in found) / span_s
-            (one if len(shards) == 1 else two).append(rate)
-    ratios = [b / a for a, b in zip(one, two, strict=True)]
-    return {
-        "ingest_per_s": round(float(np.median(one))),
-        "ingest_two_per_s": round(float(np.median(two))),
-        "ingest_two_ratio": round(float(np.median(ratios)), 2),
-        "ingest_two_ratio_ci": interval(ratios),
-    }
-
-
 def measure_delay(url: str, folder: Path, seconds: float) -> dict:
     code = (
         "import sys, time; from edgeloop_fleet.ingest import Ingester; from edgeloop_fleet.lake import Lake\n"
@@ -172,8 +144,6 @@ def main() -> None:
         folder = Path(temporary)
         with mosquitto(folder) as url:
             result = measure_uplink(url, args.rounds, args.messages)
-        with mosquitto(folder) as url:
-            result |= measure_ingest(url, folder, args.rounds, args.messages)
         with mosquitto(folder) as url:
             result |= measure_delay(url, folder, args.delay_seconds)
         result |= {f"wear_{name}": value for name, value in role("wear", "TEMP").items()}

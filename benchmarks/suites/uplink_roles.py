@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from edgeloop.messages import ModelRef, SampleMessage, encode_up, pack_array
-from edgeloop.topics import DeviceTopics, shard_of
+from edgeloop.topics import DeviceTopics
 
 MODEL = ModelRef("bench", 1, "b" * 64)
 NAME = "bench-device"
@@ -110,45 +110,6 @@ def acknowledger(url: str) -> None:
     from uplink_centre import acknowledge_for_ever
 
     acknowledge_for_ever(url)
-
-
-def preload(url: str, n: str, shards: str) -> dict:
-    """Publish `n` messages of devices in each of some shards, for the queues of ingests that are away."""
-    wanted = [int(shard) for shard in shards.split(",")]
-    names = [next(f"d{i}" for i in range(10**6) if shard_of(f"d{i}") == shard) for shard in wanted]
-    mine = client(url, "preload")
-    mine.loop_start()
-    rng = np.random.default_rng(0)
-    info = None
-    for seq in range(1, int(n) + 1):
-        for name in names:
-            info = mine.publish(DeviceTopics(name).up("sample"), encode_up(sample(rng, seq, name)), 1)
-    assert info is not None
-    while mine._out_messages:  # noqa: SLF001  # paho has no other word for it
-        time.sleep(0.01)
-    return {}
-
-
-def ingest(url: str, lake: str, shards: str, n: str) -> dict:
-    """The real ingest: from its first message to the commit of its last; and for `n` = 0 only the subscription."""
-    from edgeloop_fleet.ingest import Ingester
-    from edgeloop_fleet.lake import Lake
-
-    with Ingester(url, Lake(lake), shards=[int(s) for s in shards.split(",")]) as running:
-        running.wait_connected()
-        while int(n) and not running.counters.received:
-            time.sleep(0.0005)
-        start, first = time.perf_counter(), running.counters.received
-        while running.counters.stored < int(n):
-            time.sleep(0.001)
-            running.check()
-        seconds = time.perf_counter() - start
-    return {
-        "per_s": (int(n) - first) / seconds if int(n) else 0,
-        "start": start,
-        "end": start + seconds,
-        "first": first,
-    }
 
 
 def delay(url: str, seconds: str, folder: str) -> dict:
@@ -259,7 +220,7 @@ def written() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
-ROLES = {f.__name__: f for f in (bare, device, acknowledger, preload, ingest, delay, footprint, wear)}
+ROLES = {f.__name__: f for f in (bare, device, acknowledger, delay, footprint, wear)}
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as own:

@@ -63,7 +63,7 @@ class Centre:
         on_report: Callable[[Report], None] | None = None,
         shards: Iterable[int] = range(SHARDS),
         client_id: str | None = None,
-        batch_s: float = 0.25,
+        batch_s: float = 0.5,
     ) -> None:
         self.lake = lake if isinstance(lake, Lake) else Lake(lake)
         self.devices: Devices = load_devices(self.lake)

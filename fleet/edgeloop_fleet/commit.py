@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -25,14 +27,28 @@ from edgeloop_fleet.devices import Devices
 from edgeloop_fleet.errors import LostRaceError
 from edgeloop_fleet.inbox import Received
 from edgeloop_fleet.lake import Lake
-from edgeloop_fleet.rows import Row, device_row, message_row, quarantine_row, table_of
+from edgeloop_fleet.rows import (
+    KEPT_BYTES,
+    Row,
+    check_message,
+    device_row,
+    held_bytes,
+    message_rows,
+    quarantine_row,
+    table_of,
+)
 from edgeloop_fleet.schemas import SCHEMAS
 
 __all__ = ["Committer", "Counters"]
 
 Identity = tuple[str, int, int]
+Boot = tuple[str, int]
 
 _TABLES = ("events", "profiles", "samples", "quarantine")
+_MOST_BYTES = 64 << 20  # of messages as they are in memory: a deflated one may be a thousand times as long
+_TOPICS = 1 << 16  # whose reading is remembered
+
+_parse_up = lru_cache(maxsize=_TOPICS)(parse_up)
 
 
 @dataclass
@@ -57,12 +73,20 @@ class Counters:
 
 
 @dataclass
-class _Sorted:
-    """A batch, read: rows by table, states, and what is to be acknowledged."""
+class _New:
+    """What is to be committed to one table: its rows, and their sequence numbers by boot."""
 
-    rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    rows: list[Any] = field(default_factory=list)
+    seqs: dict[Boot, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+
+@dataclass
+class _Sorted:
+    """A piece of a batch, read: what is new by table, states, and what is to be acknowledged."""
+
+    new: dict[str, _New] = field(default_factory=lambda: defaultdict(_New))
     states: list[State] = field(default_factory=list)
-    identities: set[Identity] = field(default_factory=set)
+    heard: dict[Boot, set[int]] = field(default_factory=lambda: defaultdict(set))
     duplicates: int = 0
     parts: int = 0
     foreign: int = 0
@@ -84,7 +108,7 @@ class Committer:
     def __init__(self, lake: Lake, shards: Iterable[int], devices: Devices, clock: Callable[[], datetime]) -> None:
         self.counters = Counters()
         self._lake = lake
-        self._shards = sorted(set(shards))
+        self._shards = frozenset(shards)
         self._devices = devices
         self._clock = clock
         self._seen = Seen(self._committed)
@@ -101,30 +125,38 @@ class Committer:
             LostRaceError: another writer of these shards was faster; what is committed was read again: call it again.
             LakeError: the storage failed: call it again with the same batch.
         """
-        found = self._sort(batch)
-        try:
-            for table in _TABLES:
-                if found.rows[table]:
-                    self._commit(table, found.rows[table])
-        except LostRaceError:
-            self._reload()
-            raise
-        self._store_states(found.states)
+        acks: list[tuple[str, Ack]] = []
+        at = 0
+        while at < len(batch):
+            found, at = self._sort(batch, at)
+            try:
+                for table in _TABLES:
+                    if found.new[table].rows:
+                        self._commit(table, found.new[table])
+            except LostRaceError:
+                self._reload()
+                raise
+            self._store_states(found.states)
+            self.counters.duplicates += found.duplicates
+            self.counters.parts += found.parts
+            self.counters.foreign += found.foreign
+            acks += _acks(found.heard)
         self.counters.received += len(batch)
-        self.counters.duplicates += found.duplicates
-        self.counters.parts += found.parts
-        self.counters.foreign += found.foreign
         self._wholes.clear()
-        return _acks(found.identities)
+        return acks
 
-    def _sort(self, batch: list[Received]) -> _Sorted:
+    def _sort(self, batch: list[Received], at: int) -> tuple[_Sorted, int]:
+        """Read messages from `at` on, as many as memory is for; give what they are, and where the rest begins."""
         found = _Sorted()
         now = self._clock()
-        read: list[tuple[Identity, str, Row]] = []
-        for message in batch:
+        read: list[tuple[Identity, str, Any]] = []
+        held = 0
+        while at < len(batch) and held < _MOST_BYTES:
+            message = batch[at]
+            at += 1
             topic = None
             try:
-                topic = parse_up(message.topic)
+                topic = _parse_up(message.topic)
                 if shard_of(topic.device) not in self._shards:
                     found.foreign += 1
                     continue
@@ -140,23 +172,31 @@ class Committer:
                         continue
                     kind, payload = whole
                 up = decode_up(kind, topic.device, payload)
-                table, row = table_of(up), message_row(up, now)
+                check_message(up)
             except MessageError as error:
                 identity = _identity(topic, message.payload)
                 row = quarantine_row(message.topic, message.payload, str(error), identity, now)
+                held += KEPT_BYTES
                 if identity is None:
-                    found.rows["quarantine"].append(row)
-                    continue
-                table = "quarantine"
-            read.append(((row["device"], row["epoch"], row["seq"]), table, row))
+                    found.new["quarantine"].rows.append(row)
+                else:
+                    read.append((identity, "quarantine", row))
+            else:
+                held += held_bytes(up)
+                read.append(((up.device, up.epoch, up.seq), table_of(up), up))
         self._seen.load({key[0] for key, _, _ in read})
-        for key, table, row in read:
-            if key in self._seen or key in found.identities:
+        committed: dict[Boot, Ranges] = {}
+        for (device, epoch, seq), table, row in read:
+            boot = (device, epoch)
+            if boot not in committed:
+                committed[boot] = self._seen.of(device, epoch)
+            if seq in found.heard[boot] or seq in committed[boot]:
                 found.duplicates += 1
             else:
-                found.rows[table].append(row)
-            found.identities.add(key)
-        return found
+                found.new[table].rows.append(row)
+                found.new[table].seqs[boot].append(seq)
+            found.heard[boot].add(seq)
+        return found, at
 
     def _join(self, part: Part) -> tuple[str, bytes] | None:
         """The kind and the payload of the whole, once it is there.
@@ -172,23 +212,22 @@ class Committer:
             self._wholes[key] = whole
         return part.of, self._wholes[key]
 
-    def _commit(self, table: str, rows: list[Row]) -> None:
+    def _commit(self, table: str, new: _New) -> None:
         versions = self._versions[table]
-        shards = sorted({row["shard"] for row in rows if row["shard"] is not None})
+        shards = sorted({shard_of(device) for device, _ in new.seqs})
         for shard in shards:
             versions.setdefault(shard, self._lake.transaction_version(table, _app_id(shard)))
-        self._lake.append(
-            table,
-            pa.Table.from_pylist(rows, schema=SCHEMAS[table]),
-            transactions={_app_id(shard): versions[shard] + 1 for shard in shards},
-        )
+        is_aside = table == "quarantine"
+        rows = _aside_rows(new.rows) if is_aside else message_rows(new.rows, self._clock())
+        self._lake.append(table, rows, transactions={_app_id(shard): versions[shard] + 1 for shard in shards})
         for shard in shards:
             versions[shard] += 1
-        self._seen.add((r["device"], r["epoch"], r["seq"]) for r in rows if r["device"] is not None)
-        if table == "quarantine":
-            self.counters.quarantined += len(rows)
+        for (device, epoch), seqs in new.seqs.items():
+            self._seen.add(device, epoch, seqs)
+        if is_aside:
+            self.counters.quarantined += len(new.rows)
         else:
-            self.counters.stored += len(rows)
+            self.counters.stored += len(new.rows)
 
     def _store_states(self, states: list[State]) -> None:
         changed = [state.device for state in states if self._devices.update(state)]
@@ -203,7 +242,9 @@ class Committer:
         So a commit in between shows in them and not in the versions, and makes us lose a race. The other way round,
         fresh versions with stale identities would let a row in twice.
         """
-        self._versions = {t: {s: self._lake.transaction_version(t, _app_id(s)) for s in self._shards} for t in _TABLES}
+        self._versions = {
+            t: {s: self._lake.transaction_version(t, _app_id(s)) for s in sorted(self._shards)} for t in _TABLES
+        }
         self._seen.clear()
 
     def _committed(self, devices: Collection[str]) -> Iterator[tuple[str, int, int, int]]:
@@ -214,6 +255,10 @@ class Committer:
                 yield from runs(names.cast(pa.string()).dictionary_encode(), epochs, seqs)
         for row in self._lake.read("forgotten", ("device", "epoch", "first", "last"), where).to_pylist():
             yield row["device"], row["epoch"], row["first"], row["last"]
+
+
+def _aside_rows(rows: list[Row]) -> Any:
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["quarantine"])
 
 
 def _app_id(shard: int) -> str:
@@ -254,8 +299,5 @@ def _identity(topic: UpTopic | None, payload: bytes) -> Identity | None:
     return None
 
 
-def _acks(identities: set[Identity]) -> list[tuple[str, Ack]]:
-    ranges: dict[tuple[str, int], Ranges] = defaultdict(Ranges)
-    for device, epoch, seq in sorted(identities):
-        ranges[device, epoch].add(seq)
-    return [(device, Ack(epoch=epoch, ranges=r.as_tuple())) for (device, epoch), r in ranges.items()]
+def _acks(heard: dict[Boot, set[int]]) -> list[tuple[str, Ack]]:
+    return [(device, Ack(epoch, Ranges(seqs).as_tuple())) for (device, epoch), seqs in sorted(heard.items())]

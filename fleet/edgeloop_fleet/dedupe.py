@@ -23,30 +23,25 @@ class Ranges:
     def __init__(self, values: Iterable[int] = ()) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
-        for value in values:
-            self.add(value)
+        self.update(values)
 
     def __contains__(self, value: int) -> bool:
         i = bisect_right(self._starts, value) - 1
         return i >= 0 and value <= self._ends[i]
 
-    def add(self, value: int) -> None:
-        """Add one integer; one that is in already changes nothing."""
-        i = bisect_right(self._starts, value)
-        if i and value <= self._ends[i - 1]:
-            return
-        left = i > 0 and self._ends[i - 1] == value - 1
-        right = i < len(self._starts) and self._starts[i] == value + 1
-        if left and right:
-            self._ends[i - 1] = self._ends.pop(i)
-            del self._starts[i]
-        elif left:
-            self._ends[i - 1] = value
-        elif right:
-            self._starts[i] = value
-        else:
-            self._starts.insert(i, value)
-            self._ends.insert(i, value)
+    def update(self, values: Iterable[int]) -> None:
+        """Add integers; those that are in already change nothing. Cheap where many follow one another."""
+        first = last = None
+        for value in sorted(values):
+            if first is None or last is None:
+                first = last = value
+            elif value <= last + 1:
+                last = value
+            else:
+                self.add_range(first, last)
+                first = last = value
+        if first is not None and last is not None:
+            self.add_range(first, last)
 
     def add_range(self, first: int, last: int) -> None:
         """Add all integers from `first` to `last`."""
@@ -83,11 +78,6 @@ class Seen:
         self._devices: OrderedDict[str, dict[int, Ranges]] = OrderedDict()
         self._held = 0
 
-    def __contains__(self, identity: tuple[str, int, int]) -> bool:
-        """Whether it is committed; its device must be loaded."""
-        ranges = self._devices[identity[0]].get(identity[1])
-        return ranges is not None and identity[2] in ranges
-
     @property
     def held(self) -> int:
         """How many ranges are held."""
@@ -107,14 +97,17 @@ class Seen:
         while self._held > self._max_ranges and len(self._devices) > len(devices):
             self._held -= _cost(self._devices.popitem(last=False)[1])
 
-    def add(self, identities: Iterable[tuple[str, int, int]]) -> None:
-        """Add identities of loaded devices; those that are in already change nothing."""
-        for device, epoch, seq in identities:
-            epochs = self._devices[device]
-            before = len(epochs[epoch]) if epoch in epochs else -1
-            ranges = epochs.setdefault(epoch, Ranges())
-            ranges.add(seq)
-            self._held += len(ranges) - before
+    def of(self, device: str, epoch: int) -> Ranges:
+        """The sequence numbers that are committed of one boot; its device must be loaded. To be read only."""
+        return self._devices[device].get(epoch) or Ranges()
+
+    def add(self, device: str, epoch: int, seqs: Iterable[int]) -> None:
+        """Add sequence numbers of one boot of a loaded device; those that are in already change nothing."""
+        epochs = self._devices[device]
+        before = len(epochs[epoch]) if epoch in epochs else -1
+        ranges = epochs.setdefault(epoch, Ranges())
+        ranges.update(seqs)
+        self._held += len(ranges) - before
 
     def clear(self) -> None:
         """Forget all, so that it is read again."""

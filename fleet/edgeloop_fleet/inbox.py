@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 __all__ = ["Inbox", "Received"]
 
 
-@dataclass(frozen=True)
-class Received:
+class Received(NamedTuple):
     """A message as it came: nothing of it has been looked at."""
 
     topic: str
@@ -22,7 +22,7 @@ class Inbox:
     """Messages in the order in which they came, bounded in bytes: a writer waits, and so the broker does.
 
     Args:
-        max_bytes: how many bytes of payload may wait; one message goes in however long it is.
+        max_bytes: with how many bytes of payload that wait no more go in; what comes at once goes in at once.
     """
 
     def __init__(self, max_bytes: int = 64 << 20) -> None:
@@ -36,13 +36,13 @@ class Inbox:
         with self._changed:
             return len(self._waiting)
 
-    def put(self, topic: str, payload: bytes) -> None:
-        """Add a message, waiting for room; after `close` it is dropped, and the device sends it again."""
+    def put(self, messages: Sequence[Received]) -> None:
+        """Add messages, waiting for room; after `close` they are dropped, and the devices send them again."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._bytes or self._bytes < self._max_bytes)
+            self._changed.wait_for(lambda: self._closed or self._bytes < self._max_bytes)
             if not self._closed:
-                self._waiting.append(Received(topic, payload))
-                self._bytes += len(payload)
+                self._waiting.extend(messages)
+                self._bytes += sum(len(message.payload) for message in messages)
                 self._changed.notify_all()
 
     def take(self, *, rows: int, fill_s: float, wait_s: float) -> list[Received]:

@@ -10,19 +10,20 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from edgeloop.errors import ConfigError
-from edgeloop.link import Link
-from edgeloop.messages import encode
+from edgeloop.messages import Ack, encode
 from edgeloop.topics import SHARDS, DeviceTopics, shard_filter
 from edgeloop_fleet.commit import Committer, Counters
 from edgeloop_fleet.devices import Devices, load_devices
 from edgeloop_fleet.errors import LakeError, LostRaceError
 from edgeloop_fleet.inbox import Inbox, Received
+from edgeloop_fleet.intake import Intake
 from edgeloop_fleet.lake import Lake
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 _SESSION_S = 7 * 24 * 3600
 _LONGEST_RETRY_S = 5.0
 _ACK_EXPIRY_S = 3600  # a device that comes back later asks again
+_LAST_ACKS_S = 3.0
 _RECEIVE_MAX = 2000
 
 
@@ -42,14 +44,14 @@ class Ingester:
     """Stores what the devices of some shards send, for as long as the context lasts.
 
     Args:
-        broker_url: `mqtt://…`, see `Link`.
+        broker_url: `mqtt://…`, see `edgeloop.link.Link`.
         lake: where to.
         shards: whose devices; processes that share a fleet take disjoint ones.
         batch_rows: a commit has at most this many rows.
         batch_s: how long a first row waits for others to be committed with, seconds.
         client_id: the name of the broker's session, which keeps messages while we are away; by the shards where None.
         devices: the view that states go to; read from the lake where None.
-        keepalive_s: see `Link`.
+        keepalive_s: see `edgeloop.link.Link`.
 
     Raises:
         ConfigError: a shard that there isn't.
@@ -62,8 +64,8 @@ class Ingester:
         lake: Lake,
         *,
         shards: Iterable[int] = range(SHARDS),
-        batch_rows: int = 512,
-        batch_s: float = 0.25,
+        batch_rows: int = 4096,
+        batch_s: float = 0.5,
         client_id: str | None = None,
         devices: Devices | None = None,
         keepalive_s: int = 30,
@@ -75,18 +77,20 @@ class Ingester:
         self._committer = Committer(lake, shards, self.devices, _utc_now)
         self._batch_rows, self._batch_s = batch_rows, batch_s
         self._inbox = Inbox()
+        self._acks: deque[tuple[str, Ack]] = deque()  # to be sent
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._last_s = time.monotonic()
         self._rng = random.Random()  # noqa: S311  # jitter, not a secret
         name = client_id or "edgeloop-ingest-" + "-".join(f"{shard:x}" for shard in shards)
         filters = [topic for shard in shards for topic in shard_filter(shard)]
-        self._link = Link(
+        self._link = Intake(
             broker_url,
             name,
-            on_message=self._inbox.put,
+            on_messages=self._inbox.put,
             subscriptions=filters,
             session_s=_SESSION_S,
+            on_step=self._send_acks,
             receive_max=_RECEIVE_MAX,
             keepalive_s=keepalive_s,
         )
@@ -115,6 +119,9 @@ class Ingester:
         self._closing.set()
         self._inbox.close()
         self._worker.join()
+        end_s = time.monotonic() + _LAST_ACKS_S
+        while self._acks and self._link.is_connected and time.monotonic() < end_s:
+            time.sleep(0.01)
         self._link.__exit__(kind, error, traceback)
         if error is None:
             self.check()
@@ -156,8 +163,14 @@ class Ingester:
                 if self._closing.wait(self._rng.uniform(0, longest)):
                     return
                 longest = min(2 * longest, _LONGEST_RETRY_S)
-        for device, ack in acks:
-            self._link.publish(DeviceTopics(device).ack, encode(ack), expiry_s=_ACK_EXPIRY_S)
+        self._acks.extend(acks)
+        self._link.wake()
+
+    def _send_acks(self) -> None:
+        """Send as many as the broker takes; on the link's thread. One that is lost is asked for again by its device."""
+        while self._acks and self._link.room > 0:
+            device, ack = self._acks.popleft()
+            self._link.send(DeviceTopics(device).ack, encode(ack), expiry_s=_ACK_EXPIRY_S)
 
 
 def _utc_now() -> datetime:

@@ -32,7 +32,10 @@ class ProcessMeter:
             self.samples.append((now_s, ticks / os.sysconf("SC_CLK_TCK"), resident))
 
     def report(self) -> dict[str, object]:
-        """The share of one processor between the first and the last look, and the memory then and between."""
+        """The share of one processor between the first and the last look, and the memory then and between.
+
+        `series` is the memory at looks that are evenly spread, as few as a person likes to read.
+        """
         if len(self.samples) < 2:
             return {"name": self.name, "pid": self.pid}
         (first_s, first_cpu_s, first), (last_s, last_cpu_s, last) = self.samples[0], self.samples[-1]
@@ -48,6 +51,7 @@ class ProcessMeter:
                 "middle": round(middle / 1e6, 1),
                 "last": round(last / 1e6, 1),
                 "most": round(max(sample[2] for sample in self.samples) / 1e6, 1),
+                "series": [round(sample[2] / 1e6, 1) for sample in self.samples[:: max(1, len(self.samples) // 12)]],
             },
         }
 

@@ -20,6 +20,7 @@ from edgeloop.histogram import histogram
 from edgeloop.messages import ModelRef, ProfileMessage, encode
 from edgeloop.mqtt import parse_broker_url
 from edgeloop.profile import pack_counts
+from edgeloop.tls import TlsFiles
 from edgeloop.topics import SHARDS
 from edgeloop_fleet.lake import Lake
 from edgeloop_fleet.meters import ProcessMeter, children
@@ -66,6 +67,8 @@ def simulate(
     *,
     broker_url: str | None,
     lake_uri: str | None,
+    centre_url: str | None = None,
+    certificates: Path | None = None,
     watch: Sequence[tuple[str, int]] = (),
     progress: Progress,
 ) -> dict[str, Any]:
@@ -75,6 +78,9 @@ def simulate(
         load: what.
         broker_url: `mqtt://…`; None starts the embedded broker.
         lake_uri: where it goes; None is a folder that is gone afterwards.
+        centre_url: where the ingest processes connect; None for where the devices do.
+        certificates: the folder of devices that `edgeloop enroll` writes, for `mqtts://…`: the first of them are
+            simulated. The centre's own files come from the environment (see `edgeloop.tls`).
         watch: processes to be measured as well: (name, pid).
         progress: told how it goes.
 
@@ -82,21 +88,21 @@ def simulate(
         What the command prints as JSON; see `docs/reference/sizing.md`.
 
     Raises:
-        ConfigError: the system allows fewer open files than there are devices.
+        ConfigError: the system allows fewer open files than there are devices, or some of them have no certificate.
         BrokerError: not all devices or ingest processes could connect.
         LakeError: the lake can't be read.
     """
     _allow_files(load.devices + _SPARE_FILES)
     epoch = int(time.time()) << 20 | random.Random(time.time_ns()).getrandbits(20)  # noqa: S311  # no secret
     rng = random.Random(load.seed)  # noqa: S311  # the load, no secret
-    names = [f"sim-{index:06d}" for index in range(load.devices)]
+    devices = _devices(load.devices, broker_url, certificates)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeloop-simulate-")))
         lake = Lake(lake_uri or folder / "lake")
         meters = [ProcessMeter(name, pid) for name, pid in watch]
         url = broker_url or stack.enter_context(_embedded(folder, meters))
-        ingests = stack.enter_context(_ingests(url, lake.uri, load.ingest, meters))
-        swarm = Swarm(parse_broker_url(url), names, epoch=epoch, payload=_payloads(epoch, load.seed), rng=rng)
+        ingests = stack.enter_context(_ingests(centre_url or url, lake.uri, load.ingest, meters))
+        swarm = Swarm(parse_broker_url(url), devices, epoch=epoch, payload=_payloads(epoch, load.seed), rng=rng)
         stack.callback(swarm.close)
         meters.append(ProcessMeter("devices", multiprocessing.current_process().pid or 0))
         with progress.bar(f"connect {load.devices} devices", load.devices) as advance:
@@ -142,11 +148,25 @@ def simulate(
     }
 
 
+def _devices(count: int, broker_url: str | None, certificates: Path | None) -> dict[str, TlsFiles | None]:
+    """The devices' names, and the files of each."""
+    if certificates is None:
+        if broker_url is not None and parse_broker_url(broker_url).tls:
+            raise ConfigError(f"{broker_url}: each device needs a certificate of its own: say where --certificates are")
+        return {f"sim-{index:06d}": None for index in range(count)}
+    folders = sorted(path.parent for path in certificates.glob("*/device.crt"))[:count]
+    if len(folders) < count:
+        raise ConfigError(f"{certificates}: {len(folders)} certificates for {count} devices: `edgeloop enroll` them")
+    return {path.name: TlsFiles(*(str(path / f) for f in ("ca.crt", "device.crt", "device.key"))) for path in folders}
+
+
 def _ingest(url: str, lake_uri: str, shards: list[int], pipe: Connection) -> None:
     """An ingest process: says when it is ready, and at the end, when it is asked to, what it has done."""
     from edgeloop_fleet.ingest import Ingester
+    from edgeloop_fleet.retention import Caretaker
 
-    with Ingester(url, Lake(lake_uri), shards=shards) as ingester:
+    lake = Lake(lake_uri)
+    with Caretaker(lake), Ingester(url, lake, shards=shards) as ingester:
         ingester.wait_connected(_READY_S)
         pipe.send(None)
         while not pipe.poll(0.5):

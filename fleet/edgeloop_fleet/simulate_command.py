@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from edgeloop.cli import Command, Result
@@ -26,7 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="between a device's profiles (default: %(default)s)",
     )
-    parser.add_argument("--broker", metavar="URL", help="mqtt://…; the embedded one is started where it isn't given")
+    parser.add_argument("--broker", metavar="URL", help="mqtt://… or mqtts://…; without it the embedded one starts")
+    parser.add_argument(
+        "--certificates", metavar="DIR", help="for mqtts://: the folder with a folder for each device, as of enroll"
+    )
+    parser.add_argument(
+        "--centre-broker", metavar="URL", help="where ingest connects, if not there; who it is, EDGELOOP_TLS_… say"
+    )
     parser.add_argument(
         "--lake", metavar="DIR", help="the lake's folder, or s3://… (default: one that is gone afterwards)"
     )
@@ -75,7 +82,15 @@ def run(args: argparse.Namespace) -> Result:
     )
     watch = [_process(text) for text in args.watch]
     progress = Progress(quiet=args.json)
-    data = simulate(load, broker_url=args.broker, lake_uri=args.lake, watch=watch, progress=progress)
+    data = simulate(
+        load,
+        broker_url=args.broker,
+        lake_uri=args.lake,
+        centre_url=args.centre_broker,
+        certificates=Path(args.certificates) if args.certificates else None,
+        watch=watch,
+        progress=progress,
+    )
     return Result(data, _text(data), holds=data["lost"] == 0 and data["duplicates"] == 0)
 
 

@@ -10,15 +10,18 @@ import heapq
 import random
 import selectors
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import MQTTMessage
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeloop.errors import BrokerError, ConfigError
+from edgeloop.buffered import BufferedClient
+from edgeloop.errors import BrokerError
 from edgeloop.messages import Ack, State, decode, encode
 from edgeloop.mqtt import BrokerAddress, make_client
+from edgeloop.tls import TlsFiles
 from edgeloop.topics import DeviceTopics
 
 __all__ = ["Device", "Swarm", "Tally"]
@@ -43,7 +46,7 @@ class Tally:
     connections: int
     refused: int
     problem: str
-    delays_us: list[float]
+    delays_us: array[float]
 
 
 class Device:
@@ -53,7 +56,7 @@ class Device:
 
     def __init__(self, name: str, address: BrokerAddress) -> None:
         self.name, self.topics = name, DeviceTopics(name)
-        self.client: Client = make_client(address, f"edgeloop-{name}")
+        self.client: BufferedClient = make_client(address, f"edgeloop-{name}")
         self.is_ready = False
         self.seq = 0
         self.waiting: dict[int, float] = {}  # sequence number → when it was sent first
@@ -63,31 +66,29 @@ class Swarm:
     """All devices, driven by the methods of this class on the thread that calls them.
 
     Args:
-        address: the broker, without TLS.
-        names: the devices.
+        address: the broker.
+        devices: their names, and with TLS the files of each.
         epoch: of all of them.
         payload: makes a message: (device's name, sequence number) → what goes out below `up/profile`.
         rng: spreads their sendings and draws jitter.
 
     Raises:
-        ConfigError: TLS was asked for: each device would need a certificate of its own.
+        ConfigError: files that can't be used.
     """
 
     def __init__(
         self,
         address: BrokerAddress,
-        names: Sequence[str],
+        devices: Mapping[str, TlsFiles | None],
         *,
         epoch: int,
         payload: Callable[[str, int], bytes],
         rng: random.Random,
     ) -> None:
-        if address.tls:
-            raise ConfigError(f"{address}: simulated devices have no certificates: give them a listener without TLS")
-        self.tally = Tally(0, 0, 0, 0, 0, "", [])
+        self.tally = Tally(0, 0, 0, 0, 0, "", array("d"))
         self._address, self._epoch, self._payload, self._rng = address, epoch, payload, rng
         self._selector = selectors.DefaultSelector()
-        self.devices = [self._make(index, name) for index, name in enumerate(names)]
+        self.devices = [self._make(index, *device) for index, device in enumerate(devices.items())]
         self.ready = 0  # devices that are connected and have subscribed
         self._last_sent: dict[tuple[int, int], float] = {}  # (device, sequence number) → when; the oldest first
         self._due: list[tuple[float, int]] = []
@@ -160,8 +161,8 @@ class Swarm:
             device.client._sock_close()  # type: ignore[no-untyped-call,unused-ignore]  # noqa: SLF001  # see above
         self._selector.close()
 
-    def _make(self, index: int, name: str) -> Device:
-        device = Device(name, self._address)
+    def _make(self, index: int, name: str, files: TlsFiles | None) -> Device:
+        device = Device(name, replace(self._address, files=files))
         client, selector = device.client, self._selector
         both = selectors.EVENT_READ | selectors.EVENT_WRITE
         client.on_socket_open = lambda _c, _d, sock: selector.register(sock, selectors.EVENT_READ, index) and None
@@ -247,8 +248,8 @@ class Swarm:
         for key, events in self._selector.select(max(0.0, timeout_s)):
             client = self.devices[key.data].client
             if events & selectors.EVENT_READ:
-                client.loop_read()
-            if events & selectors.EVENT_WRITE and client.want_write():
+                _read(client)
+            if events & selectors.EVENT_WRITE:  # where nothing is left to write, it says so to the selector
                 client.loop_write()
         now_s = time.monotonic()
         while self._absent and self._absent[0][0] <= now_s:
@@ -269,3 +270,12 @@ class Swarm:
             for _ in range(count):
                 self.devices[self._next_misc].client.loop_misc()
                 self._next_misc = (self._next_misc + 1) % len(self.devices)
+
+
+def _read(client: BufferedClient) -> None:
+    """Read all that has come: the selector doesn't know of what is held by the client, or by TLS."""
+    while True:
+        client.loop_read()
+        sock = client.socket()
+        if sock is None or not (client.has_input or getattr(sock, "pending", int)()):
+            return

@@ -5,20 +5,17 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timezone
 
-import pyarrow as pa
 import pytest
 
 from edgeloop_fleet.errors import LakeError
 from edgeloop_fleet.lake import Lake
 from edgeloop_fleet.retention import Caretaker
-from edgeloop_fleet.rows import message_row
-from edgeloop_fleet.schemas import SCHEMAS
+from edgeloop_fleet.rows import message_rows
 from fleet_devices import profile
 
 
 def append(lake: Lake, seq: int, shard: int = 1) -> None:
-    row = message_row(profile(f"cam-{shard}", seq, [1], 1), datetime.now(timezone.utc))
-    rows = pa.Table.from_pylist([row], schema=SCHEMAS["profiles"])
+    rows = message_rows([profile(f"cam-{shard}", seq, [1], 1)], datetime.now(timezone.utc))
     lake.append("profiles", rows, transactions={f"ingest/{shard:02d}": seq})
 
 

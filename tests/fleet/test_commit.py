@@ -69,6 +69,32 @@ def test_parts_of_a_batch_whose_commit_failed_are_not_lost(tmp_path: Path):
     assert lake.read("samples", ["input_data"])["input_data"].to_pylist() == [data]
 
 
+def test_a_batch_that_inflates_to_more_than_memory_is_for_is_stored_in_pieces(tmp_path: Path):
+    sizes: list[int] = []
+
+    class Measured(Lake):
+        def append(self, table, rows, **options):
+            sizes.append(rows.nbytes)
+            return super().append(table, rows, **options)
+
+    zeros = pack_array(np.zeros(7 << 20, dtype=np.uint8))
+    batch = [encode_up(msgspec.structs.replace(sample(NAME, seq), input=zeros)) for seq in range(1, 31)]
+    assert sum(map(len, batch)) < 4 << 20
+    lake = Measured(tmp_path / "lake")
+    acks = committer(lake).store([Received(DeviceTopics(NAME).up("sample"), raw) for raw in batch])
+    assert [ack.ranges for _, ack in acks] == [((1, 10),), ((11, 20),), ((21, 30),)]
+    assert max(sizes) < 80 << 20
+    assert sorted(lake.read("samples", ["seq"])["seq"].to_pylist()) == list(range(1, 31))
+
+
+def test_a_row_that_comes_twice_in_one_batch_is_stored_once(lake: Lake):
+    one = committer(lake)
+    messages = [Received(DeviceTopics(NAME).up("event"), encode_up(event(NAME, seq))) for seq in (2, 1, 2, 4, 1)]
+    assert [ack.ranges for _, ack in one.store(messages)] == [((1, 2), (4, 4))]
+    assert (one.counters.received, one.counters.stored, one.counters.duplicates) == (5, 3, 2)
+    assert sorted(lake.read("events", ["seq"])["seq"].to_pylist()) == [1, 2, 4]
+
+
 def test_a_device_of_another_shard_is_left_to_its_own_ingest(lake: Lake):
     other = Committer(lake, [(shard_of(NAME) + 1) % SHARDS], Devices(), lambda: NOW)
     assert other.store([Received(DeviceTopics(NAME).up("event"), encode_up(event(NAME, 1)))]) == []

@@ -33,7 +33,7 @@ def test_adding_a_range_is_adding_all_that_is_in_it(values: list[int], added: li
     for first, width in added:
         ranges.add_range(first, first + width)
         for value in range(first, first + width + 1):
-            one_by_one.add(value)
+            one_by_one.update([value])
     assert ranges.as_tuple() == one_by_one.as_tuple()
 
 
@@ -58,11 +58,13 @@ def test_what_is_held_is_bounded_and_what_was_evicted_is_known_still(batches, ma
         devices = {device for device, _, _ in batch}
         seen.load(devices)
         for identity in batch:
-            assert (identity in seen) == (identity in committed)
+            device, epoch, seq = identity
+            assert (seq in seen.of(device, epoch)) == (identity in committed)
             committed.add(identity)
-            seen.add([identity])
-        # At the most what the batch's own devices take: each at least 1, and 1 + their ranges an epoch.
-        assert seen.held <= max(max_ranges, 1 * len(devices) + 2 * len(committed))
+            seen.add(device, epoch, [seq])
+        # At most what the batch's own devices take (each 1, and 1 + their ranges an epoch), or what there is room for; and
+        # what the batch has added since others were last evicted.
+        assert seen.held <= max(max_ranges, len(devices) + 2 * len(committed)) + 2 * len(batch)
         seen.load(())
         assert seen.held <= max_ranges
 
@@ -70,8 +72,9 @@ def test_what_is_held_is_bounded_and_what_was_evicted_is_known_still(batches, ma
 def test_an_identity_is_that_of_its_device_and_boot():
     seen = Seen(lambda _: [("a", 1, 5, 5)])
     seen.load({"a", "b"})
-    seen.add([("a", 2, 6), ("b", 1, 7)])
-    assert ("a", 1, 5) in seen
-    assert ("a", 2, 6) in seen
-    assert ("a", 2, 5) not in seen
-    assert ("b", 1, 5) not in seen
+    seen.add("a", 2, [6])
+    seen.add("b", 1, [7])
+    assert 5 in seen.of("a", 1)
+    assert 6 in seen.of("a", 2)
+    assert 5 not in seen.of("a", 2)
+    assert 5 not in seen.of("b", 1)

@@ -5,22 +5,18 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from edgeloop.errors import DataError
 from edgeloop.messages import SampleMessage, pack_array
 from edgeloop_fleet.labels import add_labels, label_queue, labelled_set
 from edgeloop_fleet.lake import Lake
-from edgeloop_fleet.rows import message_row
-from edgeloop_fleet.schemas import SCHEMAS
+from edgeloop_fleet.rows import message_rows
 from fleet_devices import sample
 
 
 def store(lake: Lake, *samples: SampleMessage) -> None:
-    now = datetime.now(timezone.utc)
-    rows = [message_row(s, now) for s in samples]
-    lake.append("samples", pa.Table.from_pylist(rows, schema=SCHEMAS["samples"]))
+    lake.append("samples", message_rows(samples, datetime.now(timezone.utc)))
 
 
 def image(k: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
@@ -24,8 +23,7 @@ from edgeloop_fleet.incident import Incidents, Rules
 from edgeloop_fleet.lake import Lake
 from edgeloop_fleet.monitor import Monitor
 from edgeloop_fleet.records import last_records
-from edgeloop_fleet.rows import message_row
-from edgeloop_fleet.schemas import SCHEMAS
+from edgeloop_fleet.rows import message_rows
 from edgeloop_fleet.windows import Window
 from fleet_devices import MODEL, profile
 
@@ -81,11 +79,10 @@ class Field:
         """One profile for each device."""
         self.seq += 1
         now = START + timedelta(minutes=self.seq)
-        rows = [
-            message_row(profile(device, self.seq, self.digits.counts(x), len(x), model=model), now)
-            for device, x in images.items()
+        profiles = [
+            profile(device, self.seq, self.digits.counts(x), len(x), model=model) for device, x in images.items()
         ]
-        self.lake.append("profiles", pa.Table.from_pylist(rows, schema=SCHEMAS["profiles"]))
+        self.lake.append("profiles", message_rows(profiles, now))
 
 
 @pytest.fixture
@@ -204,8 +201,8 @@ def test_profiles_that_do_not_fit_the_baseline_are_counted_and_left_out(field: F
     broken = good.copy()
     broken[:2] = 2**62
     bad = [(good[:-1], 60), (good, 61), (broken, 60), (np.zeros_like(good), 0)]
-    rows = [message_row(profile("cam-a", i + 1, c, n), START) for i, (c, n) in enumerate(bad)]
-    field.lake.append("profiles", pa.Table.from_pylist(rows, schema=SCHEMAS["profiles"]))
+    profiles = [profile("cam-a", i + 1, c, n) for i, (c, n) in enumerate(bad)]
+    field.lake.append("profiles", message_rows(profiles, START))
     report = Monitor(field.lake, artifact(digits.baseline)).evaluate()
     assert (report.series, report.unusable_profiles) == ((), 3)
 
@@ -225,11 +222,10 @@ def test_missing_values_and_label_shift_are_told_apart(lake: Lake):
     gone = fresh.copy()
     gone[:150, 1] = np.nan
     cases = {"cam-missing": (gone, 0.3), "cam-label": (fresh, 0.8), "cam-well": (fresh, 0.3)}
-    rows = [
-        message_row(profile(name, 1, profiler.profile(x, outputs(x, share)).counts, len(x)), START)
-        for name, (x, share) in cases.items()
+    profiles = [
+        profile(name, 1, profiler.profile(x, outputs(x, share)).counts, len(x)) for name, (x, share) in cases.items()
     ]
-    lake.append("profiles", pa.Table.from_pylist(rows, schema=SCHEMAS["profiles"]))
+    lake.append("profiles", message_rows(profiles, START))
     alarms = {alarm.kind: alarm for alarm in Monitor(lake, artifact(baseline)).evaluate().open}
     assert {kind: alarm.devices for kind, alarm in alarms.items()} == {
         "missing data": ("cam-missing",),

@@ -9,7 +9,6 @@ import time
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from brokers import mosquitto
@@ -21,8 +20,7 @@ from edgeloop_fleet.devices import Devices
 from edgeloop_fleet.inbox import Received
 from edgeloop_fleet.lake import Lake
 from edgeloop_fleet.retention import Caretaker, forget
-from edgeloop_fleet.rows import message_row
-from edgeloop_fleet.schemas import SCHEMAS
+from edgeloop_fleet.rows import message_rows
 from fleet_devices import sample
 
 NOW = datetime.now(timezone.utc)
@@ -30,8 +28,7 @@ NOW = datetime.now(timezone.utc)
 
 def store(lake: Lake, device: str, *seqs: int, age_days: int = 0) -> None:
     when = NOW - timedelta(days=age_days)
-    rows = [message_row(sample(device, seq), when) for seq in seqs]
-    lake.append("samples", pa.Table.from_pylist(rows, schema=SCHEMAS["samples"]))
+    lake.append("samples", message_rows([sample(device, seq) for seq in seqs], when))
 
 
 def stored(lake: Lake) -> list[tuple[str, int]]:

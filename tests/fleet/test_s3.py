@@ -18,8 +18,7 @@ from edgeloop_fleet.ingest import Ingester
 from edgeloop_fleet.labels import add_labels, label_queue, labelled_set
 from edgeloop_fleet.lake import Lake
 from edgeloop_fleet.records import last_records, record
-from edgeloop_fleet.rows import message_row
-from edgeloop_fleet.schemas import SCHEMAS
+from edgeloop_fleet.rows import message_rows
 from fleet_devices import FakeDevice, birth, sample
 from s3_server import BUCKET, s3_server
 
@@ -42,7 +41,7 @@ def lake(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Lake:
 
 def rows(*seqs: int) -> pa.Table:
     now = datetime.now(timezone.utc)
-    return pa.Table.from_pylist([message_row(sample("cam-1", s), now) for s in seqs], schema=SCHEMAS["samples"])
+    return message_rows([sample("cam-1", s) for s in seqs], now)
 
 
 def test_what_devices_send_is_stored_once_by_two_processes_worth_of_ingest(mosquitto_url: str, name: str, lake: Lake):

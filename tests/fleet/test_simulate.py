@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import selectors
 from datetime import datetime, timezone
 from pathlib import Path
 
-import pyarrow as pa
+import msgspec
 import pytest
 
 from brokers import mosquitto
@@ -19,10 +20,10 @@ from edgeloop.mqtt import parse_broker_url
 from edgeloop_fleet import simulate as simulation
 from edgeloop_fleet.ingest import Ingester
 from edgeloop_fleet.lake import Lake
-from edgeloop_fleet.rows import message_row
-from edgeloop_fleet.schemas import SCHEMAS
+from edgeloop_fleet.rows import message_rows
 from edgeloop_fleet.simulate_command import SIMULATE
 from edgeloop_fleet.swarm import Swarm
+from enrolled import enrolled_broker
 from fleet_devices import profile
 
 
@@ -30,7 +31,7 @@ def swarm(url: str, names: list[str], epoch: int = 7) -> Swarm:
     def payload(device: str, seq: int) -> bytes:
         return encode(profile(device, seq, [1, 2, 3], 6, epoch=epoch))
 
-    return Swarm(parse_broker_url(url), names, epoch=epoch, payload=payload, rng=random.Random(1))
+    return Swarm(parse_broker_url(url), dict.fromkeys(names), epoch=epoch, payload=payload, rng=random.Random(1))
 
 
 def run(*argv: str) -> int:
@@ -60,11 +61,38 @@ def test_all_that_a_fleet_sends_is_stored_once(
     assert named == {"devices", "ingest 0", "ingest 1"} | ({"broker"} if broker == "embedded" else set())
 
 
+def test_a_fleet_with_certificates_is_stored_through_the_brokers_own_access_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with enrolled_broker() as broker:
+        for i in range(12):
+            broker.device(f"cam-{i}")
+        for name, path in zip(("CA", "CERTIFICATE", "KEY"), msgspec.structs.astuple(broker.centre), strict=True):
+            monkeypatch.setenv(f"EDGELOOP_TLS_{name}", path)
+        where = ["--broker", broker.url, "--centre-broker", broker.centre_url, "--lake", str(tmp_path / "lake")]
+        size = ["--devices", "12", "--duration", "2", "--interval", "0.5", "--certificates", str(broker.ca / "devices")]
+        assert run("--json", *size, *where) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["connected"], found["reconnects"], found["connect"]["refused"]) == (12, 0, 0)
+    assert 36 <= found["sent"] == found["stored"] == found["acknowledged"] <= 60
+    assert set(Lake(tmp_path / "lake").read("profiles")["device"].to_pylist()) == {f"cam-{i}" for i in range(12)}
+
+
+def test_devices_with_nothing_to_write_wait_for_nothing_but_input(mosquitto_url: str):
+    fleet = swarm(mosquitto_url, [f"quiet-{i}" for i in range(5)])
+    fleet.connect(per_s=1000, timeout_s=20, on_ready=lambda _: None)
+    fleet.send_for(0.5, interval_s=0.2, on_step=lambda _: None)
+    for _ in range(20):
+        fleet._step(0.05)
+    waiting_for = {key.events for key in fleet._selector.get_map().values()}
+    fleet.close()
+    assert waiting_for == {selectors.EVENT_READ}
+
+
 def test_a_loss_and_a_duplicate_are_seen_even_where_the_numbers_agree(lake: Lake):
     now = datetime.now(timezone.utc)
     messages = [profile("sim-1", seq, [1], 1, epoch=7) for seq in (1, 2, 2)]
-    stored = pa.Table.from_pylist([message_row(m, now) for m in messages], schema=SCHEMAS["profiles"])
-    lake.append("profiles", stored)
+    lake.append("profiles", message_rows(messages, now))
     assert simulation._count(lake, 7, {"sim-1": 3}) == {"stored": 2, "lost": 1, "duplicates": 1, "quarantined": 0}
     assert simulation._count(lake, 8, {"sim-1": 3})["lost"] == 3
 
@@ -98,9 +126,7 @@ def test_devices_come_back_to_a_broker_that_forgot_them_and_send_again(tmp_path:
     assert sorted(table["device"].to_pylist()) == sorted(names)
 
 
-def test_where_it_can_not_run_it_says_why(mosquitto_url: str, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(ConfigError, match="without TLS"):
-        swarm("mqtts://localhost", ["sim-1"])
+def test_where_it_can_not_run_it_says_why(mosquitto_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     nobody = swarm("mqtt://127.0.0.1:9", ["sim-1"])
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:9"):
         nobody.connect(per_s=10, timeout_s=1, on_ready=lambda _: None)
@@ -108,5 +134,8 @@ def test_where_it_can_not_run_it_says_why(mosquitto_url: str, capsys: pytest.Cap
     with pytest.raises(ConfigError, match="ulimit"):
         simulation._allow_files(10**9)
     assert run("--ingest", "0", "--broker", mosquitto_url) == 2
+    assert run("--broker", "mqtts://localhost") == 2
+    assert run("--broker", "mqtts://localhost", "--certificates", str(tmp_path)) == 2
+    assert "0 certificates for 1000 devices" in capsys.readouterr().err
     assert run("--devices", "0") == 2
     assert run("--watch", "mosquitto") == 2

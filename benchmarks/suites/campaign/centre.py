@@ -13,7 +13,7 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 from edgeloop_fleet import ingest
-from edgeloop_fleet.dedupe import Seen
+from edgeloop_fleet.dedupe import Ranges, Seen
 from edgeloop_fleet.lake import Lake
 
 KEEPALIVE_S = 4
@@ -28,7 +28,7 @@ def main() -> None:
     signal.signal(signal.SIGUSR1, lambda *_: offset.__setitem__(0, timedelta(days=rng.uniform(-900, 900))))
     ingest._utc_now = lambda: datetime.now(timezone.utc) + offset[0]  # noqa: SLF001  # the clock is what we move
     if "--no-dedupe" in sys.argv:
-        Seen.__contains__ = lambda *_: False
+        Seen.of = lambda *_: Ranges()
     with ingest.Ingester(url, Lake(lake), client_id=client_id, keepalive_s=KEEPALIVE_S) as running:
         while not stop.wait(0.2):
             running.check()
