@@ -62,8 +62,8 @@ def test_what_is_held_is_bounded_and_what_was_evicted_is_known_still(batches, ma
             assert (seq in seen.of(device, epoch)) == (identity in committed)
             committed.add(identity)
             seen.add(device, epoch, [seq])
-        # At most what the batch's own devices take (each 1, and 1 + their ranges an epoch), or what there is room for; and
-        # what the batch has added since others were last evicted.
+        # At most what the batch's own devices take (each 1, and 1 + their ranges an epoch), or what there is room for;
+        # and what the batch has added since others were last evicted.
         assert seen.held <= max(max_ranges, len(devices) + 2 * len(committed)) + 2 * len(batch)
         seen.load(())
         assert seen.held <= max_ranges
