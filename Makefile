@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALLED_BY := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: help demo test test-all test-pi check firmware fuzz format constraints system-packages clean
+.PHONY: help demo test test-all test-pi bench bench-quick check firmware fuzz format constraints system-packages clean
 
 help:  ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -29,6 +29,12 @@ test-all: system-packages check  ## `make test` and the slow campaigns
 test-pi: .venv/.dev  ## the wheel and int8 models in an emulated Raspberry Pi (as root)
 	@scripts/system_packages.sh debootstrap qemu-user-static
 	$(BIN)/python scripts/pi/run.py
+
+bench: system-packages .venv/.dev  ## every suite beside its peers: benchmarks/RESULTS.md, an hour
+	$(BIN)/python benchmarks/run_suites.py
+
+bench-quick: system-packages .venv/.dev  ## the same with short settings, into out/bench: ten minutes
+	$(BIN)/python benchmarks/run_suites.py --quick --results out/bench/RESULTS.md
 
 check: .venv/.dev  ## lint, format and strict types
 	$(BIN)/ruff check

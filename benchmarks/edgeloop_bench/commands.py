@@ -39,6 +39,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="COLUMN", help="the data's column or key of labels")
     add("--against", metavar="FILE", help="an artifact, or a result of before: is it slower than that? (implies "
         "--latency-only)")  # fmt: skip
+    add("--on", action="append", metavar="PLACE", help="measure there, not here; repeatable: ssh://HOST, "
+        "mqtt://BROKER/DEVICE, emulated-arm64")  # fmt: skip
     add("--fail-if-slower", type=_percent, metavar="PERCENT", help="exit with 1 when it is, by more than this")
     add("--strict", action="store_true", help="exit with 1 when that can't be told for the noise, too")
     add("-o", "--out", metavar="FILE", help="write the result there, as JSON")
@@ -107,6 +109,8 @@ def _run(args: argparse.Namespace) -> Result:
             raise MissingExtraError(command.extra, missing)
         return command.run(args)
 
+    if args.on:
+        return _elsewhere(args)
     import msgspec
 
     from edgeloop_bench.files import write_result
@@ -123,6 +127,20 @@ def _run(args: argparse.Namespace) -> Result:
     if any(gate.outcome == "can't tell" for gate in result.gates) and not args.strict:
         sys.stderr.write("edgeloop bench: warning: the noise hides whether it is slower: this run has gated nothing\n")
     return Result(msgspec.to_builtins(result), text, all(gate.outcome not in wrong for gate in result.gates), code)
+
+
+def _elsewhere(args: argparse.Namespace) -> Result:
+    from edgeloop.errors import ConfigError
+    from edgeloop_bench.compare import PASSES
+    from edgeloop_bench.farm import as_result, run_on
+    from edgeloop_bench.measuring import settings_of
+
+    given = {"--against": args.against, "--data": args.data, "--out": args.out}
+    if here := [name for name, value in given.items() if value is not None]:
+        raise ConfigError(f"{here[0]} is of this machine's measuring: without it, --on PLACE --json gives the results")
+    passes = () if args.latency_only else PASSES
+    found = run_on(args.on, args.artifacts, settings_of(args), passes=passes, label=args.label, progress=_progress())
+    return as_result(found)
 
 
 def _progress() -> Callable[[str], None]:

@@ -18,7 +18,7 @@ from edgeloop_bench.passes.accuracy import read_data
 from edgeloop_bench.result import BenchResult, Settings, SubjectResult
 from edgeloop_bench.subject import Subject, read_subject
 
-__all__ = ["measure"]
+__all__ = ["measure", "settings_of"]
 
 
 def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> BenchResult:
@@ -31,7 +31,7 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> BenchR
     Raises:
         OSError, EdgeloopError: a file can't be used, or nothing could be measured.
     """
-    settings = _settings(args)
+    settings = settings_of(args)
     if args.out is not None:
         check_new(args.out, may_replace=args.force)
     if args.fail_if_slower is not None and args.against is None:
@@ -58,7 +58,8 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> BenchR
     return msgspec.structs.replace(result, verdict=verdict)
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def settings_of(args: argparse.Namespace) -> Settings:
+    """How it is to be measured. Raises `ConfigError`."""
     if args.deadline is not None and args.rate is None:
         raise ConfigError("--deadline is of inputs that come at a rate: say --rate PER_S")
     deadline_us = None

@@ -3,20 +3,16 @@
     python benchmarks/suites/profiling.py [--rows N] [--rounds N] [--no-peer] [--json]
 
 10 features of 20 bins. The two take turns on the same table, each in a process of its own, since whylogs wants an older
-numpy and pandas: in an environment that is made when first needed, under `$XDG_CACHE_HOME/edgeloop/bench/whylogs`, or
-the Python that `EDGELOOP_WHYLOGS_PYTHON` names. Where it can't be installed its row says why.
+numpy and pandas (see `edgeloop_bench.peers`). Where it can't be installed its row says why.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +20,9 @@ import numpy as np
 
 from edgeloop.baseline import fit_baseline
 from edgeloop.profile import Profiler, pack_counts
+from edgeloop_bench.peers import PEERS, PeerUnavailableError, clean_environment, peer_python
 
 FEATURES, BINS = 10, 20
-REQUIREMENTS = ("whylogs==1.6.4", "numpy<2", "pandas<3", "setuptools<81")
 
 # Reads the table, profiles it once for each line that comes in, and answers with seconds and bytes.
 PEER = """
@@ -44,31 +40,16 @@ for _ in sys.stdin:
 """
 
 
-def peer_python() -> Path | str:
-    """The Python that has whylogs, or why there is none."""
-    named = os.environ.get("EDGELOOP_WHYLOGS_PYTHON")
-    if named:
-        return Path(named)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeloop" / "bench" / "whylogs"
-    python, done = home / "bin" / "python", home / ".installed"
-    if not done.exists():
-        if sys.version_info >= (3, 12):
-            return "whylogs' sketches have no wheel for Python 3.12 and later"
-        venv.create(home, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *REQUIREMENTS]
-        installed = subprocess.run(command, capture_output=True, text=True, check=False)
-        if installed.returncode:
-            return f"pip can't install it: {installed.stderr.strip().splitlines()[-1]}"
-        done.touch()
-    return python
-
-
-class Peer:
+class Whylogs:
     """whylogs in its own process, one profile for each call."""
 
     def __init__(self, python: Path, table: Path) -> None:
         self._process = subprocess.Popen(
-            [str(python), "-c", PEER, str(table)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(python), "-c", PEER, str(table)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=clean_environment(),
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -107,14 +88,15 @@ def main() -> None:
     reason = "left out"
     peer = None
     with tempfile.TemporaryDirectory() as folder:
-        found = "left out" if args.no_peer else peer_python()
-        if isinstance(found, Path):
-            table = Path(folder) / "table.npy"
-            np.save(table, x)
-            peer = Peer(found, table)
-            calls[f"whylogs {peer.version}"] = peer
-        else:
-            reason = found
+        if not args.no_peer:
+            try:
+                python = peer_python(PEERS["whylogs"])
+                table = Path(folder) / "table.npy"
+                np.save(table, x)
+                peer = Whylogs(python, table)
+                calls[f"whylogs {peer.version}"] = peer
+            except PeerUnavailableError as error:
+                reason = str(error)
         times: dict[str, list[tuple[float, float, int]]] = {name: [] for name in calls}
         for _ in range(args.rounds):
             for name, call in calls.items():
@@ -129,8 +111,13 @@ def main() -> None:
             "rows_per_cpu_s": args.rows / cpu,
             "bytes": int(size),
         }
+    skipped = {} if peer else {"whylogs": reason}
     if args.json:
-        print(json.dumps({"rows": args.rows, "features": FEATURES, "bins": BINS, "found": rows}, indent=2))
+        print(
+            json.dumps(
+                {"rows": args.rows, "features": FEATURES, "bins": BINS, "found": rows, "skipped": skipped}, indent=2
+            )
+        )
         return
     print(f"{args.rows:,} rows of {FEATURES} features, {BINS} bins; medians of {args.rounds} rounds in turns")
     print(f"{'':20}{'rows/s':>14}{'rows/s of processor':>22}{'bytes':>10}")

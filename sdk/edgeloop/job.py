@@ -33,6 +33,8 @@ __all__ = [
     "encode_answer",
     "encode_job",
     "make_job",
+    "mark_answer",
+    "unmark_answer",
 ]
 
 Inputs: TypeAlias = "NDArray[Any] | Mapping[str, NDArray[Any]]"
@@ -163,15 +165,25 @@ def decode_job(data: bytes) -> Job:
 
 def encode_answer(found: Answer) -> bytes:
     """An answer as it is sent."""
-    return _MARK + msgspec.msgpack.encode(found)
+    return mark_answer(msgspec.msgpack.encode(found))
 
 
 def decode_answer(data: bytes) -> Answer:
     """Read an answer, whatever stands before it. Raises `MessageError`."""
+    return _decode(unmark_answer(data), Answer)
+
+
+def mark_answer(body: bytes) -> bytes:
+    """An answer's bytes as they are sent: a login shell may print something before them."""
+    return _MARK + body
+
+
+def unmark_answer(data: bytes) -> bytes:
+    """What was given to `mark_answer`, whatever stands before it. Raises `MessageError`."""
     before, mark, body = data.partition(_MARK)
     if not mark:
         raise MessageError(f"no answer, but {len(before)} bytes: {before[:200].decode(errors='replace')!r}")
-    return _decode(body, Answer)
+    return body
 
 
 def _decode(data: bytes, kind: type[T]) -> T:

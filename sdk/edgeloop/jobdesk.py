@@ -130,7 +130,7 @@ class JobDesk:
         if offer.job.size_bytes > self._config.max_bytes:
             return (
                 f"a job of {offer.job.size_bytes} bytes: this device takes up to {self._config.max_bytes} "
-                "(`jobs.max_bytes`): prove it on fewer samples"
+                "(`jobs.max_bytes`): give it fewer samples, or smaller models"
             )
         return ""
 
@@ -149,9 +149,13 @@ class JobDesk:
     def _work(self, link: Link, job: str, data: bytes) -> None:
         reply, out = JobReply(job, "failed", "it was stopped"), b""
         try:
-            from edgeloop.job import decode_job  # devices that take no jobs need none of what it brings along
+            from edgeloop.jobkinds import (
+                artifacts_of,
+                read_job,
+            )  # devices that take no jobs need none of what it brings along
 
-            read_artifact(decode_job(data).artifact, name="the job's artifact").verify(self._trusted)
+            for name, artifact in artifacts_of(read_job(data)).items():
+                read_artifact(artifact, name=name).verify(self._trusted)
             out = self._run(data)
             reply = JobReply(job, "done", answer=blob_ref(out))
         except (EdgeloopError, OSError) as error:

@@ -76,7 +76,7 @@ class _Asking:
         self._reply(_ACCEPTED_S, "it doesn't answer: is its edgeloop too old to take jobs?")
         for index, chunk in enumerate(split(self._job)):
             self.link.publish(self._topics.job_part(self._id, "in", index), chunk)
-        late = f"no answer within {self._place.timeout_s:g} s: prove it on fewer samples"
+        late = f"no answer within {self._place.timeout_s:g} s: give it fewer samples, or seconds"
         deadline_s = time.monotonic() + self._place.timeout_s
         return self._collect(self._reply(self._place.timeout_s, late), deadline_s, late)
 

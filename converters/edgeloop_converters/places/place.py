@@ -122,7 +122,7 @@ def ask_process(command: Sequence[str], job: bytes, *, timeout_s: float, where: 
     except FileNotFoundError as error:
         raise PlaceError(f"{where}: {command[0]!r} isn't installed on this machine") from error
     except subprocess.TimeoutExpired as error:
-        raise PlaceError(f"{where}: no answer within {timeout_s:g} s: prove it on fewer samples") from error
+        raise PlaceError(f"{where}: no answer within {timeout_s:g} s: give it fewer samples, or seconds") from error
     if done.returncode == 0:
         return done.stdout
     if reason := last_line(done.stderr):

@@ -1,4 +1,4 @@
-"""`edgeloop job`: run an artifact on inputs that another machine sends; the device's side of `--prove-on`."""
+"""`edgeloop job`: do what another machine asks; the device's side of `--prove-on` and `--on`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,21 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     """Read a job from standard input; its answer goes to standard output."""
-    from edgeloop.job import answer, decode_job, encode_answer
+    import msgspec
 
-    found = answer(decode_job(sys.stdin.buffer.read()))
+    from edgeloop.job import Job, answer, encode_answer, mark_answer
+    from edgeloop.jobkinds import handler_of, read_job
+
+    job = read_job(sys.stdin.buffer.read())
+    if isinstance(job, Job):
+        found = answer(job)
+        data, sent = _data(found) if args.json else {}, encode_answer(found)
+    else:
+        done = handler_of(job.kind)(job)
+        data, sent = msgspec.to_builtins(done), mark_answer(msgspec.msgpack.encode(done))
     if args.json:
-        return Result(data=_data(found))
-    sys.stdout.buffer.write(encode_answer(found))
+        return Result(data)
+    sys.stdout.buffer.write(sent)
     return Result()
 
 

@@ -1,0 +1,9 @@
+"""The suites: what `make bench` runs, what each needs, and what was promised of its figures."""
+
+from __future__ import annotations
+
+from suite_runner import converter_suites, device_suites, line_suites
+
+__all__ = ["SUITES"]
+
+SUITES = (*device_suites.SUITES, *line_suites.SUITES, *converter_suites.SUITES)
