@@ -22,6 +22,8 @@ def bench(args: argparse.Namespace) -> Result:
     inputs = None if args.inputs is None else read_inputs(args.inputs)
     with Device.open(args.port, baud=args.baud) as device:
         data: dict[str, Any] = {"board": device.hello.board, "baud": device.link.baud}
+        # Where a round trip takes longer than the window lasts, a delivery leaves the line idle in between.
+        data["window_ms"] = 1e4 * device.hello.window_bytes / device.link.baud
         data["round_trip"] = _repeated(device.link.ping, args.seconds)
         data["samples"] = _samples(device, args.period_us, args.seconds)
         if inputs is not None:
@@ -31,6 +33,7 @@ def bench(args: argparse.Namespace) -> Result:
     lines = [
         f"{data['board']}, {data['baud']} baud",
         f"round trip  {trip['median_us']:,.0f} µs median, {trip['p90_us']:,.0f} µs for 90 % of {trip['n']:,}",
+        f"window      {data['window_ms']:,.1f} ms of the line",
         f"samples     {samples['rate_hz']:,.0f} a second, {_lost(samples)}",
     ]
     if inputs is not None:

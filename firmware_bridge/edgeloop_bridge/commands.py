@@ -33,8 +33,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     stream.add_argument("--period-us", type=int, default=10_000, metavar="US", help="between samples (default: 10000)")
     stream.add_argument("--seconds", type=float, metavar="S", help="end after this time (default: at Ctrl-C)")
     push = action("push", "deliver a model into a free slot, try it there, and let it run")
-    push.add_argument("model", help="a full-integer .tflite, or an image (.img) for just this slot")
+    push.add_argument("model", help="a signed full-integer artifact; with --unsigned any .tflite, or an image (.img)")
     push.add_argument("--slot", type=int, metavar="N", help="which slot (default: the first that is free)")
+    push.add_argument(
+        "--trust", action="append", default=[], metavar="KEY.pub", help="a public key that may have signed the artifact"
+    )
+    push.add_argument(
+        "--unsigned", action="store_true", help="push what nobody has signed: a bare .tflite, an image, an artifact"
+    )
     push.add_argument("--trial", action="store_true", help="don't confirm: the next boot runs the old model")
     infer = action("infer", "run the device's model, one line of JSON for each input")
     infer.add_argument("inputs", help="an .npy file of int8 or uint8 inputs, (n, …), as the model stores them")

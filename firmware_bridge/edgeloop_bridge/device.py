@@ -5,7 +5,8 @@
         for block in device.samples(0, period_us=1000):
             ...
 
-One thread at a time may use it: nothing happens in the background. `edgeloop_bridge.aio` has its asynchronous face.
+Several threads may use it: each call takes its turn on the line, and what comes of a stream meanwhile waits for its
+reader. Nothing happens in the background. `edgeloop_bridge.aio` has its asynchronous face.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from edgeloop_bridge.inference import Inference, infer
 from edgeloop_bridge.link import PATIENCE_S, Link
 from edgeloop_bridge.messages import (
     FIRST_BAUD,
+    Activate,
     ActivateRequest,
     Begin,
     BeginRequest,
@@ -54,6 +56,7 @@ from edgeloop_bridge.messages import (
 from edgeloop_bridge.session import TIMEOUT_S, LineCounters, TimedOut
 from edgeloop_bridge.stream import Block, StreamReader
 from edgeloop_bridge.transport import Line, SerialLine
+from edgeloop_bridge.turns import Turns
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -93,6 +96,7 @@ class Device:
     ) -> None:
         self._waiting: dict[int, deque[Samples]] = {}
         self.link = Link(line, baud=baud, timeout_s=timeout_s, patience_s=patience_s, on_samples=self._keep)
+        self._turns = Turns(self.link.wake)
         try:
             self.link.take_up()
         except BaseException:
@@ -114,7 +118,8 @@ class Device:
 
     def close(self) -> None:
         """Close the line."""
-        self.link.close()
+        with self._turns:
+            self.link.close()
 
     @property
     def hello(self) -> Hello:
@@ -128,23 +133,32 @@ class Device:
 
     def stats(self) -> Stats:
         """What the device's end has seen."""
-        return self.link.ask_for(StatsRequest(), Stats)
+        with self._turns:
+            return self.link.ask_for(StatsRequest(), Stats)
 
     def slot(self, number: int) -> Slot:
         """What is in a slot. Raises `RefusedError` where there is no such slot."""
-        return self.link.ask_for(SlotRequest(number), Slot)
+        with self._turns:
+            return self.link.ask_for(SlotRequest(number), Slot)
 
     def align(self, trips: int = 8) -> Alignment:
         """Align the clocks by some more round trips; the host's is `time.monotonic`."""
         for _ in range(trips):
-            self.link.ping()
+            with self._turns:
+                self.link.ping()
         return self.link.aligner.alignment()
+
+    def greet(self) -> Hello:
+        """Ask the device anew who it is: another model may run on it, or it was reset."""
+        with self._turns:
+            return self.link.greet()
 
     def reset(self) -> Hello:
         """Reset the device, and greet it again. A model on trial gives way to the confirmed one."""
-        before = self.hello.boot_id
-        self.link.ask(ResetRequest())
-        hello = self.link.take_up()
+        with self._turns:
+            before = self.hello.boot_id
+            self.link.ask(ResetRequest())
+            hello = self.link.take_up()
         if hello.boot_id == before:
             raise BridgeError("the device has answered RESET, and wasn't reset")
         return hello
@@ -162,13 +176,17 @@ class Device:
         Raises:
             RefusedError: there is no such stream, or the period is too short for it.
             ResetError: the device was reset: call it again.
+            BridgeError: somebody reads this stream already.
             LineLostError, NoAnswerError, PortError: it can't be reached.
         """
-        reader = StreamReader(self._switch_on(stream, period_us))
-        waiting = self._waiting[stream]
-        look_s, heard = time.monotonic() + _LOOK_S, True
-        resets = self.link.resets
+        with self._turns:
+            self._describe(stream)  # it is off then, and what comes once it is on is of now
+            waiting = self._waiting[stream] = deque(maxlen=_WAITING_BLOCKS)
         try:
+            with self._turns:
+                reader = StreamReader(self._switch_on(stream, period_us, waiting))
+            look_s, heard = time.monotonic() + _LOOK_S, True
+            resets = self.link.resets
             while stop is None or not stop.is_set():
                 if self.link.resets != resets:
                     raise ResetError("the device was reset: its streams are off")
@@ -179,9 +197,12 @@ class Device:
                     except MessageError as error:
                         raise ResetError(str(error)) from error
                     yield block
-                self.link.step(_STEP_S)
+                with self._turns:
+                    if not waiting:
+                        self.link.step(_STEP_S)
                 if time.monotonic() >= look_s:
-                    self._look(heard=heard)
+                    with self._turns:
+                        self._look(heard=heard)
                     look_s, heard = time.monotonic() + _LOOK_S, False
             self._switch_off(stream)
         except GeneratorExit:
@@ -191,8 +212,14 @@ class Device:
             self._waiting.pop(stream, None)
 
     def describe_stream(self, stream: int) -> Stream:
-        """What a stream holds; it is switched off by that. Raises `RefusedError` where there is no such stream."""
-        return self.link.ask_for(StreamRequest(stream, 0, 0), Stream)
+        """What a stream holds; it is switched off by that.
+
+        Raises:
+            RefusedError: there is no such stream.
+            BridgeError: somebody reads it.
+        """
+        with self._turns:
+            return self._describe(stream)
 
     def free_slot(self) -> Slot:
         """A slot that neither runs nor is confirmed. Raises `BridgeError` where there is none."""
@@ -217,9 +244,10 @@ class Device:
         sha256 = hashlib.sha256(image).digest()
         fruitless, best = 0, -1
         while True:
-            begun = self.link.ask_for(
-                BeginRequest(slot, len(image), sha256), Begin, timeout_s=self.link.timeout_s * _ERASING
-            )
+            with self._turns:
+                begun = self.link.ask_for(
+                    BeginRequest(slot, len(image), sha256), Begin, timeout_s=self.link.timeout_s * _ERASING
+                )
             delivery = Delivery(image, begun, time.monotonic(), timeout_s=self.link.timeout_s)
             yield delivery.acknowledged
             failure: BridgeError | None = None
@@ -234,20 +262,30 @@ class Device:
             best = max(best, delivery.acknowledged)
             if fruitless == _FRUITLESS:
                 raise failure or NoAnswerError(f"no DATA gets through: {delivery.acknowledged} of {len(image)} bytes")
-            self.link.take_up()
+            with self._turns:
+                self.link.take_up()
 
     def activate(self, slot: int, sha256: bytes) -> Hello:
         """Run a slot's image on trial, once it has answered its golden input. `sha256` is the image's.
 
         Raises:
             RefusedError: it answers wrongly, or the slot holds another image. What ran before runs on.
+            ResetError: it took the device down, by a fault or by never coming back. What is confirmed runs.
         """
-        self.link.ask(ActivateRequest(slot, sha256), timeout_s=self.link.timeout_s * _SLOW)
-        return self.link.greet()
+        with self._turns:
+            try:
+                self.link.ask_carefully(ActivateRequest(slot, sha256), Activate, timeout_s=self.link.timeout_s * _SLOW)
+            except ResetError as error:
+                raise ResetError(
+                    "the model took the device down in its golden input, by a fault or a hang that the watchdog ended: "
+                    "the confirmed model runs"
+                ) from error
+            return self.link.greet()
 
     def confirm(self, slot: int, sha256: bytes) -> None:
         """Run the image on trial after each boot, too. Raises `RefusedError` where it doesn't run (any more)."""
-        self.link.ask(ConfirmRequest(slot, sha256))
+        with self._turns:
+            self.link.ask(ConfirmRequest(slot, sha256))
 
     def infer(self, model: bytes, given: bytes) -> Inference:
         """Run the device's model.
@@ -258,20 +296,25 @@ class Device:
 
         Raises:
             DataError: no model is active, another one is, or its input has another length.
+            ResetError: the device was reset by it, twice.
         """
-        return infer(self.link, model, given)
+        with self._turns:
+            return infer(self.link, model, given)
 
     def _ask_end(self, slot: int) -> None:
-        self.link.ask(EndRequest(slot), timeout_s=self.link.timeout_s * _SLOW)
+        with self._turns:
+            self.link.ask(EndRequest(slot), timeout_s=self.link.timeout_s * _SLOW)
 
     def _send(self, delivery: Delivery) -> Iterator[int]:
         link = self.link
         while not (delivery.is_done or delivery.is_stalled):
-            while (request := delivery.next_request()) is not None:
-                delivery.sent(link.send(request, timeout_s=link.timeout_s * _SLOW), request, time.monotonic())
-            deadline_s = delivery.next_deadline_s
             before = delivery.acknowledged
-            for event in link.step(0 if deadline_s is None else deadline_s - time.monotonic()):
+            with self._turns:
+                while (request := delivery.next_request()) is not None:
+                    delivery.sent(link.send(request, timeout_s=link.timeout_s * _SLOW), request, time.monotonic())
+                deadline_s = delivery.next_deadline_s
+                events = link.step(0 if deadline_s is None else deadline_s - time.monotonic())
+            for event in events:
                 if isinstance(event, TimedOut):
                     continue
                 if isinstance(event.message, Error):
@@ -286,10 +329,7 @@ class Device:
         if samples.stream in self._waiting:
             self._waiting[samples.stream].append(samples)
 
-    def _switch_on(self, stream: int, period_us: int) -> Stream:
-        self.describe_stream(stream)  # it is off then, and what comes once it is on is of now
-        waiting: deque[Samples] = deque(maxlen=_WAITING_BLOCKS)
-        self._waiting[stream] = waiting
+    def _switch_on(self, stream: int, period_us: int, waiting: deque[Samples]) -> Stream:
         about = self.link.ask_for(StreamRequest(stream, 1, period_us), Stream)
         # The device may have had a frame of before ready to be sent; and where an answer was lost, it may have been
         # switched on twice.
@@ -298,9 +338,15 @@ class Device:
             waiting.popleft()
         return about
 
+    def _describe(self, stream: int) -> Stream:
+        if stream in self._waiting:
+            raise BridgeError(f"stream {stream} of {self.hello.board} is read already: a stream has one reader")
+        return self.link.ask_for(StreamRequest(stream, 0, 0), Stream)
+
     def _switch_off(self, stream: int) -> None:
         try:
-            self.link.ask(StreamRequest(stream, 0, 0), rounds=0)
+            with self._turns:
+                self.link.ask(StreamRequest(stream, 0, 0), rounds=0)
         except BridgeError as error:
             log.debug("switching off stream %d: %s", stream, error)
 

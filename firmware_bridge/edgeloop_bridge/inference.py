@@ -60,7 +60,7 @@ def _infer(link: Link, prefix: bytes, given: bytes) -> Inference:
         if len(given) > room:
             _write_input(link, prefix, given, room - _OFFSET_BYTES)
         request = InferRequest(prefix, given if len(given) <= room else b"")
-        answer = link.ask_for(request, Infer, timeout_s=link.timeout_s * _SLOW)
+        answer = link.ask_carefully(request, Infer, timeout_s=link.timeout_s * _SLOW, resets=1)
         if answer.status != InferStatus.DONE:
             raise DataError(_why_not(link, answer.status, len(given)))
         output = answer.output

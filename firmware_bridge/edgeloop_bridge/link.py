@@ -15,6 +15,7 @@ from edgeloop_bridge.errors import (
     NoAnswerError,
     PortError,
     RefusedError,
+    ResetError,
 )
 from edgeloop_bridge.messages import (
     FIRST_BAUD,
@@ -29,10 +30,10 @@ from edgeloop_bridge.messages import (
     PingRequest,
     Samples,
 )
-from edgeloop_bridge.session import TIMEOUT_S, Answered, Session, TimedOut, Unasked
+from edgeloop_bridge.session import RETRIES, TIMEOUT_S, Answered, Session, TimedOut, Unasked
 from edgeloop_bridge.transport import Line
 
-__all__ = ["PATIENCE_S", "ROUNDS", "Link"]
+__all__ = ["CAREFUL_ROUNDS", "PATIENCE_S", "ROUNDS", "Link"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ PATIENCE_S = 8.0
 """A device that was left at another rate comes back to the first one after 5 s."""
 
 ROUNDS = 6
+CAREFUL_ROUNDS = 12
 
 _KEEP_S = 4.0  # at a raised rate the device goes back after 5 s of silence
 _REOPEN_S = 0.1
@@ -131,7 +133,7 @@ class Link:
         """`ask`, where the answer is of this kind."""
         answer = self.ask(request, timeout_s=timeout_s)
         if not isinstance(answer, kind):
-            raise BridgeError(f"{type(request).__name__} was answered with {type(answer).__name__}")
+            raise BridgeError(f"{_name(request)} was answered with {type(answer).__name__}")
         return answer
 
     def ask_timed(self, request: Message, *, timeout_s: float | None = None, rounds: int = ROUNDS) -> Answered:
@@ -144,6 +146,37 @@ class Link:
                 log.debug("%s: taking up the line again", error)
                 self.take_up()
         return self._ask_once(request, timeout_s)
+
+    def ask_carefully(self, request: Message, kind: type[M], *, timeout_s: float, resets: int = 0) -> M:
+        """`ask_for`, where the answer may be a reset: a model that faults or hangs takes the device with it.
+
+        It is sent once, and again only where the line, and not the device, has lost it: each attempt may cost a reset.
+
+        Args:
+            request: what to ask.
+            kind: of the answer.
+            timeout_s: for each attempt.
+            resets: how many are borne, since a device may be reset for another reason, too.
+
+        Raises:
+            ResetError: the device was reset once more than that.
+        """
+        borne = self.resets + resets
+        for left in range(CAREFUL_ROUNDS, -1, -1):
+            try:
+                self._look_after_the_rate()
+                answer = self._ask_once(request, timeout_s, retries=0).message
+            except (NoAnswerError, LineLostError):
+                if left == 0:
+                    raise
+                self.take_up()
+                if self.resets > borne:
+                    raise ResetError(f"{_name(request)} was answered by a reset of the device") from None
+                continue
+            if not isinstance(answer, kind):
+                raise BridgeError(f"{_name(request)} was answered with {type(answer).__name__}")
+            return answer
+        raise AssertionError("the last round returns or raises")
 
     def ping(self) -> Ping:
         """Ask for the device's time, and align the clocks by it."""
@@ -183,6 +216,10 @@ class Link:
                 self._on_samples(event.message)
         return of_requests
 
+    def wake(self) -> None:
+        """End a `step` of another thread that only listens."""
+        self._line.wake()
+
     def close(self) -> None:
         """Close the line; at the first rate, where who comes next takes it up."""
         try:
@@ -193,15 +230,15 @@ class Link:
         finally:
             self._line.close()
 
-    def _ask_once(self, request: Message, timeout_s: float | None) -> Answered:
+    def _ask_once(self, request: Message, timeout_s: float | None, retries: int = RETRIES) -> Answered:
         self._asked_s = time.monotonic()
-        ticket = self.session.request(request, self._asked_s, timeout_s=timeout_s or self.timeout_s)
+        ticket = self.session.request(request, self._asked_s, timeout_s=timeout_s or self.timeout_s, retries=retries)
         while True:
             for event in self.step(self.patience_s):
                 if event.ticket != ticket:
                     continue
                 if isinstance(event, TimedOut):
-                    raise NoAnswerError(f"no answer to {type(request).__name__}")
+                    raise NoAnswerError(f"no answer to {_name(request)}")
                 if isinstance(event.message, Error):
                     raise RefusedError(event.message)
                 return event
@@ -279,3 +316,7 @@ class Link:
         if baud != self.baud and self._line.has_baud:
             self._line.set_baud(baud)
         self.baud = baud
+
+
+def _name(request: Message) -> str:
+    return type(request).__name__.removesuffix("Request").upper()

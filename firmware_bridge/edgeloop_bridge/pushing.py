@@ -1,4 +1,7 @@
-"""`edgeloop bridge push`: build a model for a slot, deliver it, try it, confirm it."""
+"""`edgeloop bridge push`: see who signed a model, build it for a slot, deliver it, try it, confirm it.
+
+The device can't check a signature (docs/decisions.md): what is pushed is checked here, before the port is opened.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ import hashlib
 import sys
 import tempfile
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
+from edgeloop.artifact import read_artifact
 from edgeloop.cli import Result, find_commands
 from edgeloop.errors import ConfigError, MissingExtraError, ModelError
+from edgeloop.signing import load_public_key
 from edgeloop_bridge.device import Device
 from edgeloop_bridge.messages import Slot
 
@@ -19,6 +25,7 @@ __all__ = ["push"]
 
 def push(args: argparse.Namespace) -> Result:
     """Deliver; what an earlier attempt has written isn't sent again."""
+    signed_by = _signed_by(args.model, args.trust, is_unsigned_allowed=args.unsigned)
     with Device.open(args.port, baud=args.baud) as device:
         slot = device.free_slot() if args.slot is None else device.slot(args.slot)
         image = _image(Path(args.model), slot, device.hello.arena_bytes)
@@ -45,6 +52,7 @@ def push(args: argparse.Namespace) -> Result:
         "duration_s": round(duration_s, 3),
         "image_sha256": sha256.hex(),
         "model_sha256": hello.model.hex(),
+        "signed_by": signed_by,
         "confirmed": not args.trial,
         "retries": retries,
     }
@@ -54,6 +62,28 @@ def push(args: argparse.Namespace) -> Result:
         f"model {hello.model.hex()} {state}"
     )
     return Result(data, text)
+
+
+def _signed_by(model: str, trusted: list[str], *, is_unsigned_allowed: bool) -> str | None:
+    """The id of the trusted key that signed an artifact; None where that was waived.
+
+    Raises:
+        ConfigError: no key is trusted, or something that can't be trusted, and nobody said that it needn't be.
+        ArtifactError: not an artifact, or not signed by a trusted key.
+    """
+    if is_unsigned_allowed:
+        if trusted:
+            raise ConfigError("--unsigned and --trust: one of them, since nothing is checked with the first")
+        return None
+    if not trusted:
+        raise ConfigError(
+            f"{model}: who may have signed it? --trust KEY.pub; or --unsigned, and the device runs whatever is in it"
+        )
+    if Path(model).suffix == ".img":
+        raise ConfigError(f"{model}: an image carries no signature: push the artifact, or this with --unsigned")
+    artifact = read_artifact(model)
+    artifact.verify([load_public_key(path) for path in trusted], now=datetime.now(timezone.utc))
+    return None if artifact.signature is None else artifact.signature.key_id
 
 
 def _image(path: Path, slot: Slot, arena_bytes: int) -> bytes:

@@ -11,13 +11,12 @@ from typing import Annotated
 
 import msgspec
 
-from edgeloop.errors import MissingExtraError
 from edgeloop.sources.item import Item, SkippedItem, SourceItem
 from edgeloop.sources.windows import Windows
-from edgeloop_bridge.device import Device
+from edgeloop_bridge.counters import STATISTICS_S, counters
 from edgeloop_bridge.errors import BridgeError, RefusedError, ResetError
-from edgeloop_bridge.link import PATIENCE_S
 from edgeloop_bridge.messages import FIRST_BAUD
+from edgeloop_bridge.sharing import Lease, lease_device
 from edgeloop_bridge.stream import Block
 
 __all__ = ["Serial", "SerialItems"]
@@ -25,8 +24,6 @@ __all__ = ["Serial", "SerialItems"]
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-_SHORT_PATIENCE_S = 0.5  # while it is closed from another thread nothing may hang
-_STATISTICS_S = 10.0
 
 Whole = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -41,6 +38,8 @@ class Serial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
         hop: samples from one window's start to the next one's; None is `window`.
         stream: its number on the device.
         baud: to which the line's rate is raised.
+
+    A backend `board` of the same process may have the same port.
     """
 
     port: Annotated[str, msgspec.Meta(min_length=1)]
@@ -60,26 +59,22 @@ class Serial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
             BridgeError: the port can't be opened, no device answers there, or it has no such stream.
             MissingExtraError: pyserial isn't installed.
         """
+        lease = lease_device(self.port, baud=self.baud)
         try:
-            import serial  # noqa: F401  # SerialLine does
-        except ImportError as error:
-            raise MissingExtraError("bridge", "serial") from error
-        device = Device.open(self.port, baud=self.baud, patience_s=PATIENCE_S)
-        try:
-            device.describe_stream(self.stream)
+            lease.device.describe_stream(self.stream)
         except BridgeError:
-            device.close()
+            lease.close()
             raise
-        return SerialItems(self, device)
+        return SerialItems(self, lease)
 
 
 class SerialItems:
     """An iterator over the windows; `close` ends it from any thread."""
 
-    def __init__(self, source: Serial, device: Device) -> None:
+    def __init__(self, source: Serial, lease: Lease) -> None:
         self._source = source
-        self._device = device
-        self._device.link.patience_s = _SHORT_PATIENCE_S
+        self._lease = lease
+        self._device = lease.device
         self._stop = threading.Event()
         self._statistics: dict[str, int] = {}
         self._lost_on_device = self._lost_on_line = 0
@@ -111,7 +106,7 @@ class SerialItems:
                     yield SkippedItem(_reason(error), self._source.port, str(error))
                     self._stop.wait(0.0 if isinstance(error, ResetError) else _RETRY_S)
         finally:
-            self._device.close()
+            self._lease.close()
 
     def _windows(self) -> Iterator[Item]:
         """Windows until the stream fails or is stopped."""
@@ -127,7 +122,7 @@ class SerialItems:
             for start, x in windows.add(values):
                 yield SourceItem(x, f"sample {begun + start}")
             if time.monotonic() >= next_statistics_s:
-                next_statistics_s = time.monotonic() + _STATISTICS_S
+                next_statistics_s = time.monotonic() + STATISTICS_S
                 self._read_statistics()
 
     def _count_lost(self, block: Block) -> SkippedItem | None:
@@ -141,20 +136,10 @@ class SerialItems:
 
     def _read_statistics(self) -> None:
         with suppress(BridgeError):
-            stats, line, link = self._device.stats(), self._device.line, self._device.link
             self._statistics = {
-                "device_crc_errors": stats.crc_errors,
-                "device_damaged_frames": stats.damaged,
-                "device_overruns": stats.overruns,
-                "device_drops": stats.drops,
-                "device_resets": stats.resets,
-                "device_arena_high_water_bytes": stats.arena_high_water_bytes,
-                "line_damaged_frames": line.damaged.total(),
-                "line_retries": line.retries,
-                "line_timeouts": line.timeouts,
+                **counters(self._device),
                 "samples_lost_on_device": self._lost_on_device,
                 "samples_lost_on_line": self._lost_on_line,
-                "reconnects": link.reconnects,
             }
 
 

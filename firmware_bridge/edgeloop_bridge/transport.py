@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 from edgeloop_bridge.errors import LineLostError, PortError
 from edgeloop_bridge.messages import FIRST_BAUD
 
-__all__ = ["Line", "SerialLine", "find_port"]
+__all__ = ["Line", "SerialLine", "find_port", "identity"]
 
 _USB = "usb:"
 _RFC2217 = "rfc2217://"
@@ -40,6 +41,9 @@ class Line(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send all of it."""
+
+    def wake(self) -> None:
+        """End a `read` that waits, of another thread; or the next one, if none does."""
 
     def set_baud(self, baud: int) -> None:
         """Change the rate, once what was written has left."""
@@ -65,6 +69,8 @@ class SerialLine:
         self.name = port
         self._port: Any = None
         self._descriptor: int | None = None
+        self._woken = threading.Event()
+        self._waking: _Waking | None = None
         self._usb_serial_number: str | None = port.removeprefix(_USB) if port.startswith(_USB) else None
         self.reopen()
 
@@ -86,6 +92,7 @@ class SerialLine:
             self._port = serial.serial_for_url(name, FIRST_BAUD, timeout=_POLL_S, **options)
         except (OSError, ValueError) as error:  # SerialException is an OSError
             raise PortError(_why(name, error)) from error
+        self._waking = _Waking()
         self._descriptor = None if os.name != "posix" or name.startswith(_RFC2217) else self._port.fileno()
         if hasattr(self._port, "_socket"):  # pyserial leaves Nagle's algorithm on, and small frames would wait
             self._port._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # noqa: SLF001  # no other way
@@ -95,19 +102,32 @@ class SerialLine:
     def read(self, timeout_s: float) -> bytes:
         """What is there, or comes first."""
         with self._watched():
-            if self._descriptor is not None:
-                ready, _, _ = select.select([self._descriptor], [], [], max(0.0, timeout_s))
-                return self._read_ready(self._descriptor) if ready else b""
+            if self._descriptor is not None and self._waking is not None:
+                woken = self._waking.heard.fileno()
+                ready, _, _ = select.select([self._descriptor, woken], [], [], max(0.0, timeout_s))
+                if woken in ready:
+                    self._waking.heard.recv(_READ_BYTES)
+                return self._read_ready(self._descriptor) if self._descriptor in ready else b""
             # RFC 2217 negotiates anew whenever the time-out is changed, so it stays, and is waited for in turns.
             end_s = time.monotonic() + timeout_s
             while not (data := self._port.read(max(1, self._port.in_waiting))) and time.monotonic() < end_s:
-                pass
+                if self._woken.is_set():
+                    self._woken.clear()
+                    break
             return bytes(data)
 
     def write(self, data: bytes) -> None:
         """Send it."""
         with self._watched():
             self._port.write(data)
+
+    def wake(self) -> None:
+        """End a `read` that waits."""
+        self._woken.set()
+        waking = self._waking
+        if waking is not None:
+            with contextlib.suppress(OSError):  # it was woken often enough, or is being opened anew
+                waking.said.send(b"\0")
 
     def set_baud(self, baud: int) -> None:
         """Change the rate. Raises `PortError` for one that this port can't have."""
@@ -120,6 +140,9 @@ class SerialLine:
 
     def close(self) -> None:
         """Leave the port to others."""
+        if self._waking is not None:
+            self._waking.close()
+            self._waking = None
         if self._port is not None:
             opened = getattr(self._port, "_socket", None)
             with contextlib.suppress(OSError):
@@ -147,6 +170,19 @@ class SerialLine:
             raise LineLostError(f"{self.name} has gone: {error}") from error
 
 
+class _Waking:
+    """Two ends of a socket: `select` waits for the one, any thread writes to the other."""
+
+    def __init__(self) -> None:
+        self.heard, self.said = socket.socketpair()
+        self.heard.setblocking(False)
+        self.said.setblocking(False)
+
+    def close(self) -> None:
+        self.heard.close()
+        self.said.close()
+
+
 def find_port(serial_number: str, name: str) -> str:
     """The port of the USB device with this serial number. Raises `PortError`."""
     from serial.tools import list_ports
@@ -155,6 +191,15 @@ def find_port(serial_number: str, name: str) -> str:
         if port.serial_number == serial_number:
             return str(port.device)
     raise PortError(f"{name}: no USB device with the serial number {serial_number} is plugged in")
+
+
+def identity(port: str) -> str:
+    """What is the same for all names of one port: its USB device's serial number, its real path, or its URL."""
+    if "://" in port or port.startswith(_USB):
+        return port
+    path = os.path.realpath(port)
+    number = _usb_serial_number(path)
+    return path if number is None else f"{_USB}{number}"
 
 
 def _usb_serial_number(name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeloop.artifact import Artifact, pack_artifact
-from edgeloop.backends import open_backend
 from edgeloop.errors import ModelError
-from edgeloop.manifest import Manifest, ModelFile
 from edgeloop.runtime import Runtime
 from edgeloop_bridge.backend import DeviceBackend
 from edgeloop_bridge.device import Device
+from int8_networks import artifact_of
 from relays import relayed
 
 pytest.importorskip("serial", reason="needs edgeloop[bridge]")
@@ -28,26 +25,12 @@ def device(firmware_process: Path) -> Iterator[Device]:
         yield device
 
 
-def artifact_of(model: bytes) -> Artifact:
-    backend = open_backend(model)
-    manifest = Manifest(
-        name="tiny",
-        version=1,
-        created="2026-01-01T00:00:00+00:00",
-        model=ModelFile(sha256=hashlib.sha256(model).hexdigest(), size_bytes=len(model)),
-        inputs=backend.inputs,
-        outputs=backend.outputs,
-        task="classification",
-    )
-    return pack_artifact(model, manifest)
-
-
 def test_a_runtime_on_the_device_sees_what_one_here_sees(
     device: Device, image_for: Callable[..., Any], tiny_int8_model: bytes
 ) -> None:
     artifact = artifact_of(tiny_int8_model)
-    with pytest.raises(ModelError, match="runs another model"):
-        DeviceBackend(device, artifact)
+    with pytest.raises(ModelError, match=r"runs no model, and not .*: `edgeloop bridge push PORT MODEL`"):
+        DeviceBackend(device, artifact.model)
 
     class Asked:
         ask = staticmethod(device.link.ask)
@@ -56,7 +39,7 @@ def test_a_runtime_on_the_device_sees_what_one_here_sees(
     assert list(device.deliver(0, image.data))[-1] == len(image.data)
     device.activate(0, image.sha256)
     inputs = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    backend = DeviceBackend(device, artifact)
+    backend = DeviceBackend(device, artifact.model)
     with Runtime(artifact, backend=backend) as there, Runtime(artifact, kernels="reference") as here:
         for x in inputs:
             np.testing.assert_array_equal(there.run(x, ref="r").output, here.run(x, ref="r").output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgeloop_bridge.device import Device
-from edgeloop_bridge.transport import SerialLine
+from edgeloop_bridge.transport import SerialLine, _Waking
 from firmware import emulated, make
 
 pytest.importorskip("serial", reason="needs edgeloop[bridge]")
@@ -30,7 +31,7 @@ def test_an_emulated_board_takes_a_model_and_streams(
     with emulated("mps2-an385", board_elf) as asked:
         line = SerialLine.__new__(SerialLine)
         line.name, line._port, line._usb_serial_number = "socket://qemu", asked.line.port, None
-        line._descriptor = line._port.fileno()
+        line._descriptor, line._woken, line._waking = line._port.fileno(), threading.Event(), _Waking()
         device = Device(line, timeout_s=1.0)
         image = image_for(asked, 0, tiny_int8_model)
         assert list(device.deliver(0, image.data))[-1] == len(image.data)
@@ -43,3 +44,4 @@ def test_an_emulated_board_takes_a_model_and_streams(
             while received < 20:
                 received += len(next(blocks).values)
         assert device.line.damaged.total() == 0
+        device.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
 import struct
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -371,3 +374,47 @@ def test_a_host_that_comes_anew_finds_the_device_after_its_silence(terminal: Any
         host.ask(m.HelloRequest(), 0.1)
     time.sleep(5.2)
     assert host.ask(m.HelloRequest(), 0.5).protocol == 1
+
+
+class Narrow:
+    """A line whose transmitter takes no more than some hundred bytes: each takes 768 of a socket's buffer."""
+
+    def __init__(self, program: Path) -> None:
+        self.ours, its = socket.socketpair()
+        its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100 * 768 // 2)  # the kernel doubles it
+        its.setblocking(False)
+        self.process = subprocess.Popen([program], stdin=its, stdout=its)
+        its.close()
+
+    def write(self, data: bytes) -> None:
+        self.ours.sendall(data)
+
+    def read(self, timeout_s: float) -> bytes:
+        self.ours.settimeout(timeout_s)
+        with contextlib.suppress(TimeoutError):
+            return self.ours.recv(4096)
+        return b""
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.ours.close()
+
+
+def test_samples_of_a_busy_line_come_in_full_frames(firmware_process: Path) -> None:
+    with contextlib.closing(Narrow(firmware_process)) as line:
+        host = Host(line)
+        assert isinstance(host.ask(m.StreamRequest(2, 1, 4000)), m.Stream)
+        # A process that is late drops a sample, and that ends a frame, too: one of some pauses has a full one.
+        assert any(max(samples_after_a_pause(host)) == 272 for _ in range(5))
+        assert isinstance(host.ask(m.StreamRequest(0, 1, 4000)), m.Stream)
+        assert max(samples_after_a_pause(host)) <= 136, "the two streams share it"
+
+
+def samples_after_a_pause(host: Host) -> list[int]:
+    """How many bytes each frame carries that comes after nobody has read for a while."""
+    host.hear(0.05)
+    host.unasked.clear()
+    time.sleep(0.3)
+    host.hear(0.1)
+    return [len(m.from_frame(frame).values) for frame in host.unasked if frame.type == m.Samples.TYPE]

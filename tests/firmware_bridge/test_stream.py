@@ -85,6 +85,8 @@ def test_the_clocks_are_aligned_to_within_the_shortest_round_trips(
     # Each trip that counts is at most twice the shortest, and the middle of a trip is wrong by half of it at most. A
     # line through points that are each wrong by e is wrong by no more than 3 e between them.
     worst = 3 * shortest + 1e-5
+    if found.rate == 1:  # fewer than three trips that count: the clocks are taken for equally fast
+        worst += abs(drift_ppm) / 1e6 * device_s
     for at_s in (1.0, device_s / 2):
         assert abs(found.to_host_s(round(at_s * 1e6)) - (offset_s + rate * at_s)) <= worst
 

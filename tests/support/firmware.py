@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -42,9 +43,19 @@ def sizes_of(program: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def emulated(board: str, elf: Path, *, terminal: bool = False) -> Iterator[Host]:
-    """A board in QEMU. Its UART is a socket that pyserial opens, or a pseudo-terminal."""
+    """A conversation with a board in QEMU. Its UART is a socket that pyserial opens, or a pseudo-terminal."""
     import serial
 
+    with (
+        emulated_port(board, elf, terminal=terminal) as (url, process),
+        opened(lambda: serial.serial_for_url(url, baudrate=FIRST_BAUD), process) as port,
+    ):
+        yield Host(SerialLine(port), timeout_s=1.0)
+
+
+@contextlib.contextmanager
+def emulated_port(board: str, elf: Path, *, terminal: bool = False) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A board in QEMU: where its UART can be opened, by one at a time, and its process."""
     options = ["-display", "none", "-monitor", "none", "-semihosting", "-serial", "chardev:line"]
     # Without nodelay a round trip takes 44 ms.
     line = "pty,id=line" if terminal else "socket,id=line,host=127.0.0.1,port=0,server=on,wait=off,nodelay=on"
@@ -58,8 +69,7 @@ def emulated(board: str, elf: Path, *, terminal: bool = False) -> Iterator[Host]
             url = said.split(" to ")[1].split()[0]
         else:
             url = f"socket://127.0.0.1:{command[-1].split('port=')[1].split(',')[0]}"
-        with opened(lambda: serial.serial_for_url(url, baudrate=FIRST_BAUD), process) as port:
-            yield Host(SerialLine(port), timeout_s=1.0)
+        yield url, process
     finally:
         process.kill()
         process.communicate()
@@ -85,3 +95,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def hanging(image: bytes) -> bytes:
+    """The same image, whose model never comes back."""
+    core, address, invoke = (struct.unpack_from(code, image, at)[0] for code, at in (("<H", 6), ("<I", 12), ("<I", 40)))
+    # A jump to itself: of x86, and of Thumb, whose functions have odd addresses.
+    at, forever = (invoke - address, b"\xeb\xfe") if core == 0 else ((invoke & ~1) - address, b"\xfe\xe7")
+    return image[:at] + forever + image[at + 2 :]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edgeloop.artifact import Artifact, pack_artifact
+from edgeloop.backends import open_backend
+from edgeloop.manifest import Manifest, ModelFile
 from edgeloop_converters.tflite import serialize
 
 TYPES = {"int8": 9, "int16": 7, "int32": 2, "float32": 0}
@@ -96,6 +100,21 @@ def dense(depth: int, units: int, seed: int) -> bytes:
     net.op("SOFTMAX", [logits], y, softmax)
     net.graph.inputs, net.graph.outputs = [x], [y]
     return net.finish()
+
+
+def artifact_of(model: bytes) -> Artifact:
+    """An unsigned artifact of a classifier."""
+    backend = open_backend(model)
+    manifest = Manifest(
+        name="tiny",
+        version=1,
+        created="2026-01-01T00:00:00+00:00",
+        model=ModelFile(sha256=hashlib.sha256(model).hexdigest(), size_bytes=len(model)),
+        inputs=backend.inputs,
+        outputs=backend.outputs,
+        task="classification",
+    )
+    return pack_artifact(model, manifest)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-/* The firmware without its board: a port calls these three. */
+/* The firmware without its board: a port calls these. */
 #ifndef EL_DEVICE_H
 #define EL_DEVICE_H
 
@@ -13,5 +13,8 @@ void el_received(uint8_t byte);
 
 /* Do what there is to do. Returns false where there is nothing more: the port may wait for an interrupt. */
 bool el_poll(void);
+
+/* How long there will be nothing to do if nothing comes: until the next sample, at most 1 ms. */
+uint32_t el_idle_us(void);
 
 #endif

@@ -62,6 +62,10 @@ void el_hal_reset(void);
 /* Sleep until an interrupt; may return at once. */
 void el_hal_wait(void);
 
+/* All is well: the watchdog, which the port starts before el_init, begins anew. It must bear 5 s without this, which a model or
+   the erasing of a slot may take, and reset the board soon after. */
+void el_hal_watchdog_kick(void);
+
 /* Where an area lies; it is read, and a slot is run, in place. */
 const uint8_t *el_hal_flash(uint8_t area);
 

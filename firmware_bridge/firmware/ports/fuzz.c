@@ -86,6 +86,10 @@ void el_hal_wait(void)
 {
 }
 
+void el_hal_watchdog_kick(void)
+{
+}
+
 static uint8_t *place(uint8_t area)
 {
     must((area < 2u) || (area == EL_RECORD_A) || (area == EL_RECORD_B));

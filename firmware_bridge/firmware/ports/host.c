@@ -1,6 +1,6 @@
 /* The device as a process: its line is standard input and output, or a pseudo-terminal whose name it prints.
 
-   host [--pty] [--flash FILE] [--cut N]
+   host [--pty] [--flash FILE] [--cut N] [--watchdog SECONDS]
 
    The flash outlives a reset, and in a FILE the process. With --cut the process ends in the middle of the N-th flash operation,
    as if the power went. */
@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/time.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,13 +33,14 @@
 static const struct el_stream streams[] = {
     {"ramp", EL_INT16, 2, 4, 100},
     {"time of day, s", EL_INT32, 1, 4, 1000},
+    {"eight ramps", EL_INT16, 8, 16, 20},
 };
 
 static const struct el_board board = {
     .name = "host",
     .core = 0,
     .slots = 2,
-    .streams = 2,
+    .streams = 3,
     .slot_address = {BASE, BASE + SLOT_BYTES},
     .slot_bytes = SLOT_BYTES,
     .arena_address = ARENA,
@@ -49,7 +52,9 @@ static const struct el_board board = {
 
 static int in = STDIN_FILENO, out = STDOUT_FILENO;
 static bool terminal;
+static bool full; /* the transmitter had no room */
 static int flash_file; /* outlives a reset, and with --flash the process */
+static time_t watchdog_s = 6;
 static unsigned long cut; /* flash operations until the power goes; 0: it stays */
 static char **arguments;
 static uint32_t resets;
@@ -99,7 +104,8 @@ bool el_hal_put(uint8_t byte)
     if (written < 0 && errno != EAGAIN && errno != EINTR && !terminal) {
         exit(0); /* the host has gone */
     }
-    return written == 1;
+    full = written != 1;
+    return !full;
 }
 
 void el_hal_set_baud(uint32_t baud)
@@ -145,11 +151,37 @@ void el_hal_reset(void)
     fail("reset");
 }
 
+/* It counts the process's own time, so one that others keep from running isn't reset. */
+void el_hal_watchdog_kick(void)
+{
+    const struct itimerval rest = {.it_value = {.tv_sec = watchdog_s}};
+    (void)setitimer(ITIMER_VIRTUAL, &rest, NULL);
+}
+
+/* What hangs is a model, which calls nothing: so this handler may call what it likes. */
+static void bite(int signal)
+{
+    (void)signal;
+    el_hal_reset();
+}
+
+static void start_watchdog(void)
+{
+    struct sigaction action;
+    (void)memset(&action, 0, sizeof action);
+    action.sa_handler = bite;
+    action.sa_flags = SA_NODEFER; /* a signal that is blocked stays so in the process that it becomes */
+    (void)sigaction(SIGVTALRM, &action, NULL);
+    el_hal_watchdog_kick();
+}
+
 void el_hal_wait(void)
 {
-    struct pollfd line = {in, POLLIN, 0};
-    (void)poll(&line, 1, 1);
-    if ((line.revents & POLLHUP) != 0 && terminal) {
+    struct pollfd ends[2] = {{in, POLLIN, 0}, {out, full ? POLLOUT : 0, 0}};
+    const struct timespec idle = {.tv_nsec = (long)el_idle_us() * 1000};
+    (void)ppoll(ends, 2, &idle, NULL);
+    full = false;
+    if ((ends[0].revents & POLLHUP) != 0 && terminal) {
         (void)usleep(1000); /* nobody has it open */
     }
 }
@@ -194,10 +226,10 @@ bool el_hal_flash_write(uint8_t area, uint32_t offset, const uint8_t *data, uint
 
 bool el_hal_sample(uint8_t stream, uint8_t *values)
 {
-    if (stream == 0) {
-        static uint16_t ramp;
-        const uint16_t pair[2] = {ramp, (uint16_t)~ramp};
-        (void)memcpy(values, pair, sizeof pair);
+    static uint16_t ramp;
+    const uint16_t next[8] = {ramp, (uint16_t)~ramp, ramp, (uint16_t)~ramp, ramp, (uint16_t)~ramp, ramp, (uint16_t)~ramp};
+    if (stream != 1) {
+        (void)memcpy(values, next, streams[stream].sample_bytes);
         ramp++;
     } else {
         const int32_t seconds = (int32_t)(time(NULL) % 86400);
@@ -264,8 +296,10 @@ int main(int argc, char **argv)
             flash = argv[++i];
         } else if (strcmp(argv[i], "--cut") == 0 && i + 1 < argc) {
             cut = strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--watchdog") == 0 && i + 1 < argc) {
+            watchdog_s = (time_t)strtoul(argv[++i], NULL, 10);
         } else {
-            (void)fprintf(stderr, "usage: %s [--pty] [--flash FILE] [--cut N]\n", argv[0]);
+            (void)fprintf(stderr, "usage: %s [--pty] [--flash FILE] [--cut N] [--watchdog SECONDS]\n", argv[0]);
             return 2;
         }
     }
@@ -276,6 +310,7 @@ int main(int argc, char **argv)
         open_terminal(getenv("EL_TERMINAL"));
     }
     started_us = now_ns() / 1000u;
+    start_watchdog();
     el_init();
     for (;;) {
         const struct pollfd asked = {in, POLLIN, 0};
@@ -292,7 +327,7 @@ int main(int argc, char **argv)
                 el_received(as_heard(bytes[i]));
             }
         }
-        if (!el_poll()) {
+        if (!el_poll() || full) {
             el_hal_wait();
         }
     }

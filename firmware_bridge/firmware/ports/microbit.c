@@ -41,6 +41,14 @@
 #define WRITE 1u
 #define ERASE 2u
 
+/* Its clock has 32,768 Hz. QEMU doesn't emulate it. */
+#define WATCHDOG 0x40010000u
+#define WATCHDOG_START EL_REGISTER(WATCHDOG + 0x000u)
+#define WATCHDOG_COUNT EL_REGISTER(WATCHDOG + 0x504u)
+#define WATCHDOG_RELOAD EL_REGISTER(WATCHDOG + 0x600u)
+#define WATCHDOG_WORD 0x6E524635u
+#define WATCHDOG_S 6u
+
 #define PAGE_BYTES 1024u
 #define SLOTS 0x14000u
 #define SLOT_BYTES (80u * 1024u)
@@ -106,6 +114,8 @@ void port_start(void)
     TIMER_BITS = 3;      /* 32 */
     TIMER_PRESCALER = 4; /* 16 MHz / 2^4 */
     TIMER_START = 1;
+    WATCHDOG_COUNT = (32768u * WATCHDOG_S) - 1u;
+    WATCHDOG_START = 1;
     boot_id = random_number();
     sending = false;
     SEND_PIN = 24;
@@ -179,6 +189,11 @@ void el_hal_reset(void)
 void el_hal_wait(void)
 {
     /* Nothing but the UART wakes this processor, and a stream must: so it doesn't sleep. */
+}
+
+void el_hal_watchdog_kick(void)
+{
+    WATCHDOG_RELOAD = WATCHDOG_WORD;
 }
 
 static uintptr_t place(uint8_t area)

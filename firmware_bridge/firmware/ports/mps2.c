@@ -2,7 +2,8 @@
 
    These boards have no flash. RAM that the start-up code leaves alone stands in for it: it outlives a soft reset
    (SYSRESETREQ), and no power cut. The boot id is made of the debugger's clock (semihosting). QEMU's cycle counter
-   stands still, so ticks aren't counted. */
+   stands still, and its time is the host's, so ticks aren't counted. But with `-icount shift=0` an instruction takes 1 ns: built
+   with EL_COUNTING, which is for that alone, ticks are SysTick's, and so 1 for every 40 or 50 instructions. */
 #include <string.h>
 
 #include "cortex_m.h"
@@ -13,11 +14,13 @@
 #define UART 0x50200000u
 #define RECEIVE_INTERRUPT 32u
 #define CLOCK_HZ 20000000u
+#define WATCHDOG 0x50081000u
 #define BASE 0x38100000u
 #else
 #define UART 0x40004000u
 #define RECEIVE_INTERRUPT 0u
 #define CLOCK_HZ 25000000u
+#define WATCHDOG 0x40008000u
 #define BASE 0x20100000u
 #endif
 
@@ -30,10 +33,25 @@
 #define TRANSMIT_FULL 1u
 #define RECEIVED 2u
 
+/* CMSDK watchdog: at the end of its first period comes the NMI, whose handler resets as a fault's does; should that hang, too, it
+   resets by itself at the end of the second one. */
+#define WATCHDOG_LOAD EL_REGISTER(WATCHDOG)
+#define WATCHDOG_CONTROL EL_REGISTER(WATCHDOG + 8u)
+#define WATCHDOG_CLEAR EL_REGISTER(WATCHDOG + 12u)
+#define WATCHDOG_LOCK EL_REGISTER(WATCHDOG + 0xC00u)
+#define WATCHDOG_KEY 0x1ACCE551u
+#define WATCHDOG_S 6u
+
 #define SYSTICK_CONTROL EL_REGISTER(0xE000E010u)
 #define SYSTICK_RELOAD EL_REGISTER(0xE000E014u)
 #define SYSTICK_VALUE EL_REGISTER(0xE000E018u)
 #define TICKS_PER_MS (CLOCK_HZ / 1000u)
+
+#ifdef EL_COUNTING
+#define TICKS_HZ CLOCK_HZ
+#else
+#define TICKS_HZ 0u
+#endif
 
 #define SLOT_BYTES (448u * 1024u)
 #define PAGE_BYTES 4096u
@@ -53,7 +71,7 @@ static const struct el_board board = {
     .arena_address = ARENA,
     .arena_bytes = ARENA_BYTES,
     .highest_baud = CLOCK_HZ / 16u,
-    .ticks_hz = 0,
+    .ticks_hz = TICKS_HZ,
     .stream = streams,
 };
 
@@ -93,6 +111,9 @@ void port_start(void)
     SYSTICK_VALUE = 0;
     SYSTICK_CONTROL = 7u; /* the core's clock, its interrupt, on */
     el_hal_set_baud(EL_FIRST_BAUD);
+    WATCHDOG_LOCK = WATCHDOG_KEY;
+    WATCHDOG_LOAD = CLOCK_HZ * WATCHDOG_S;
+    WATCHDOG_CONTROL = 3u; /* interrupt and reset */
     CONTROL = 0xBu; /* transmit, receive, interrupt on receiving */
     cortex_m_allow(RECEIVE_INTERRUPT);
 }
@@ -137,7 +158,11 @@ uint64_t el_hal_time_us(void)
 
 uint32_t el_hal_ticks(void)
 {
+#ifdef EL_COUNTING
+    return (uint32_t)((el_hal_time_us() * CLOCK_HZ) / 1000000u);
+#else
     return 0;
+#endif
 }
 
 uint32_t el_hal_boot_id(void)
@@ -158,6 +183,11 @@ void el_hal_reset(void)
 void el_hal_wait(void)
 {
     cortex_m_sleep();
+}
+
+void el_hal_watchdog_kick(void)
+{
+    WATCHDOG_CLEAR = 1u; /* counts from LOAD again */
 }
 
 static uintptr_t place(uint8_t area)

@@ -369,6 +369,7 @@ void el_init(void)
 bool el_poll(void)
 {
     bool busy = !send();
+    el_hal_watchdog_kick();
     /* No request is looked at before the last one's answer has left: it would be written over. */
     while ((tail != head) && !answer_busy) {
         const uint8_t byte = ring[tail];

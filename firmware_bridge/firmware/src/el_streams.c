@@ -1,6 +1,7 @@
 /* Samples of sensors, numbered by their periods: whatever is missing was dropped, and is counted. */
 #include <string.h>
 
+#include "el_device.h"
 #include "el_hal.h"
 #include "el_parts.h"
 
@@ -15,14 +16,14 @@ struct stream {
     uint32_t waiting_dropped; /* dropped when the first that waits was taken */
     uint32_t first;   /* number of the first that waits */
     uint64_t first_us;
-    uint8_t bytes;    /* that wait */
-    bool closed;      /* after them one is missing */
-    uint8_t values[EL_STREAM_BYTES];
+    uint8_t *values;  /* that wait; its share of the pool */
+    uint16_t room;
+    uint16_t bytes;
+    bool closed; /* after them one is missing */
 };
 
-typedef char stream_bytes_fit_their_count[(EL_STREAM_BYTES <= 255u) ? 1 : -1];
-
 static struct stream streams[EL_MAX_STREAMS];
+static uint8_t pool[EL_STREAM_BYTES];
 
 void el_streams_start(void)
 {
@@ -41,7 +42,7 @@ static void take(uint8_t index, uint64_t now)
 {
     struct stream *s = &streams[index];
     const uint8_t size = el_hal_board()->stream[index].sample_bytes;
-    if (s->closed || (((uint32_t)s->bytes + size) > EL_STREAM_BYTES) || !el_hal_sample(index, &s->values[s->bytes])) {
+    if (s->closed || (((uint32_t)s->bytes + size) > s->room) || !el_hal_sample(index, &s->values[s->bytes])) {
         drop(s, 1u);
     } else {
         if (s->bytes == 0u) {
@@ -49,7 +50,7 @@ static void take(uint8_t index, uint64_t now)
             s->first_us = now;
             s->waiting_dropped = s->dropped;
         }
-        s->bytes = (uint8_t)(s->bytes + size);
+        s->bytes = (uint16_t)(s->bytes + size);
         s->number++;
     }
 }
@@ -90,6 +91,44 @@ bool el_streams_poll(void)
     return worked;
 }
 
+/* cppcheck-suppress unusedFunction ; a port that can sleep so exactly asks it */
+uint32_t el_idle_us(void)
+{
+    uint64_t idle = 1000u;
+    const uint64_t now = el_hal_time_us();
+    for (uint8_t i = 0; i < el_hal_board()->streams; i++) {
+        const struct stream *s = &streams[i];
+        if (s->on) {
+            const uint64_t left = (s->next_us > now) ? (s->next_us - now) : 0u;
+            idle = (left < idle) ? left : idle;
+        }
+    }
+    return (uint32_t)idle;
+}
+
+/* Equal shares of the pool to those that are on. What waits of the others was in another share: it is dropped. */
+static void share_the_pool(void)
+{
+    uint16_t on = 0;
+    uint16_t at = 0;
+    for (uint8_t i = 0; i < el_hal_board()->streams; i++) {
+        on = (uint16_t)(on + (streams[i].on ? 1u : 0u));
+    }
+    for (uint8_t i = 0; i < el_hal_board()->streams; i++) {
+        struct stream *s = &streams[i];
+        if (s->on) {
+            const uint32_t waiting = (uint32_t)s->bytes / el_hal_board()->stream[i].sample_bytes;
+            s->dropped += waiting;
+            el_stats.drops += waiting;
+            s->bytes = 0;
+            s->closed = false;
+            s->values = &pool[at];
+            s->room = (uint16_t)(EL_STREAM_BYTES / on);
+            at = (uint16_t)(at + s->room);
+        }
+    }
+}
+
 const char *el_on_stream(const struct el_request *request, struct el_writer *out)
 {
     const struct el_board *board = el_hal_board();
@@ -108,6 +147,7 @@ const char *el_on_stream(const struct el_request *request, struct el_writer *out
         s->on = on;
         s->period_us = period_us;
         s->next_us = el_hal_time_us();
+        share_the_pool();
         el_add8(out, about->format);
         el_add8(out, about->channels);
         el_add32(out, on ? period_us : 0u);
