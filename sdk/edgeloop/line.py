@@ -56,7 +56,7 @@ class Line:
         self._start_s = time.monotonic()
         self._next_metrics_s = 0.0
         self._untold = False
-        self._source_counted: dict[str, int] = {}
+        self._told: dict[str, dict[str, int]] = {"source-statistics": {}, "backend-statistics": {}}
         self._board_lock = threading.Lock()
         self._board: tuple[float, Board] | None = None
 
@@ -89,7 +89,7 @@ class Line:
         shadow = None if self._shadow is None else self._shadow.ref
         self._observer = Observer(self._config, manifest, self._rng, shadow)
         self._shapes = sample_shapes(manifest)
-        self._execution = execution_of(runtime)
+        self._execution, self._count_backend = execution_of(runtime), runtime.count_backend
         self.collector = StatsCollector(manifest.name, manifest.version, monotonic_s=time.monotonic())
         self.uplink.set_model(ModelRef(manifest.name, manifest.version, manifest.model.sha256))
 
@@ -136,7 +136,8 @@ class Line:
         self._oversized = self._observer.oversized
         if time.monotonic() >= self._next_metrics_s or final:
             self._next_metrics_s = time.monotonic() + self._config.window_s
-            self._tell_of_source()
+            self._tell_counts("source-statistics", self.progress.report().source)
+            self._tell_counts("backend-statistics", self._count_backend())
             self._tell_statistics()
 
     def status(self) -> Status:
@@ -157,6 +158,7 @@ class Line:
             observer=self._observer.stats(),
             switches=self.switches,
             shadow=self._shadow_stats if shadow is None else shadow.stats(),
+            backend=self._count_backend(),
         )
 
     def event(self, event: str, **detail: Any) -> None:
@@ -185,12 +187,11 @@ class Line:
             is_silent, silent_s = changes.popleft()
             self.event("source-silent" if is_silent else "source-back", silent_s=round(silent_s, 1))
 
-    def _tell_of_source(self) -> None:
-        """What a source counts itself (a microcontroller's line does), where it has changed."""
-        counted = self.progress.report().source
-        if counted != self._source_counted:
-            self._source_counted = counted
-            self.event("source-statistics", **counted)
+    def _tell_counts(self, event: str, counted: dict[str, int]) -> None:
+        """What a source or a backend counts itself (a microcontroller's line does), where it has changed."""
+        if counted != self._told[event]:
+            self._told[event] = counted
+            self.event(event, **counted)
 
     def _tell_statistics(self) -> None:
         if not (self._config.metrics_file or log.isEnabledFor(logging.INFO)):

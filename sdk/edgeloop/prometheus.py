@@ -112,7 +112,10 @@ def _of_board(stats: RuntimeStats) -> list[_Family]:
 def _of_agent(status: Status) -> list[_Family]:
     stream, outbox = status.stream, status.outbox
     skipped = [_Sample(n, {"reason": reason}) for reason, n in sorted(stream.skipped.items())]
-    source = [_Sample(n, {"name": name}) for name, n in sorted(stream.source.items())]
+    source, backend = (
+        [_Sample(n, {"name": name}) for name, n in sorted(counted.items())]
+        for counted in (stream.source, status.backend)
+    )
     counters = {
         "inputs": (stream.came, "Inputs that the source gave."),
         "refused": (stream.refused, "Inputs that didn't fit the model."),
@@ -146,6 +149,7 @@ def _of_agent(status: Status) -> list[_Family]:
     return [
         _Family("edgeloop_skipped_total", "counter", "Inputs that the source couldn't read.", skipped),
         _Family("edgeloop_source", "gauge", "What the source counts itself.", source),
+        _Family("edgeloop_backend", "gauge", "What the backend counts itself.", backend),
         *(_Family(f"edgeloop_{n}_total", "counter", text, [_Sample(v)]) for n, (v, text) in counters.items()),
         *(_Family(f"edgeloop_{n}", "gauge", text, [_Sample(v)]) for n, (v, text) in gauges.items()),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
 from types import TracebackType
@@ -114,6 +115,12 @@ class Runtime:
     def placement(self) -> Placement:
         """Which delegate runs it, and which operators run outside of one."""
         return self._backend.placement
+
+    @property
+    def count_backend(self) -> Callable[[], dict[str, int]]:
+        """Gives what a backend of another package counts itself, from any thread, and nothing for an interpreter."""
+        statistics: Callable[[], dict[str, int]] = getattr(self._backend, "statistics", dict)
+        return statistics
 
     def run(self, x: Inputs, *, ref: str = "") -> Prediction:
         """Run one input.

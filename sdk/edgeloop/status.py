@@ -56,6 +56,7 @@ class Status(msgspec.Struct, frozen=True):
         observer: what looking at the inputs has cost, and how many were left out.
         switches: newer artifacts that were taken.
         shadow: of the second model, where there is one.
+        backend: what a backend of another package counts itself.
     """
 
     device: str
@@ -72,6 +73,7 @@ class Status(msgspec.Struct, frozen=True):
     observer: ObserverStats
     switches: int
     shadow: ShadowStats | None = None
+    backend: dict[str, int] = {}
 
     def to_dict(self) -> dict[str, Any]:
         """As what JSON can hold."""

@@ -13,7 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edgeloop.artifact import pack_artifact, write_artifact
+from edgeloop.config import load_config
 from edgeloop.errors import ConfigError, ModelError
 from edgeloop.runtime import Runtime
 from edgeloop.sources.item import SourceItem
@@ -24,6 +28,7 @@ from edgeloop_bridge.source import Serial
 from edgeloop_bridge.transport import SerialLine, identity
 from firmware import emulated_port, make
 from int8_networks import artifact_of
+from running_agent import outbox_events, running, wait_until
 from serial_device import Process
 
 pytest.importorskip("serial", reason="needs edgeloop[bridge]")
@@ -199,9 +204,48 @@ def test_calls_fail_while_the_board_is_unplugged_and_then_go_on(
     second.close()
 
 
-@pytest.mark.skipif(
+registered = pytest.mark.skipif(
     not importlib.metadata.entry_points(group="edgeloop.backends", name="board"), reason="edgeloop isn't installed"
 )
+
+
+@registered
+def test_an_agent_runs_its_model_on_the_board_that_its_samples_come_from(
+    terminal: str, tiny_int8_model: bytes, tmp_path: Path
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pub").write_bytes(public)
+    unsigned = artifact_of(tiny_int8_model)
+    write_artifact(tmp_path / "tiny.tflite", pack_artifact(unsigned.model, unsigned.manifest, key=key))
+    (tmp_path / "device.toml").write_text(f"""
+        device = "cam-1"
+        directory = "state"
+        broker = "mqtt://127.0.0.1:1"
+        artifact = "tiny.tflite"
+        trusted_keys = ["key.pub"]
+        window_s = 0.2
+        [source]
+        kind = "serial"
+        port = "{terminal}"
+        period_us = 2000
+        window = 4
+        stream = 1
+        [runtime]
+        backend = "board"
+        options.port = "{terminal}"
+    """)
+    with running(load_config(tmp_path / "device.toml")) as run:
+        wait_until(lambda: run.answered() > 40 and run.status()["backend"])
+        status = run.status()
+    assert status["execution"]["backend"].startswith("microcontroller host")
+    assert status["stream"]["source"]
+    events = {event["event"]: event for event in outbox_events(run.directory)}
+    assert events["started"]["backend"].startswith("microcontroller host")
+    assert events["backend-statistics"]["device_resets"] == 0
+
+
+@registered
 def test_the_backend_is_registered() -> None:
     (entry,) = importlib.metadata.entry_points(group="edgeloop.backends", name="board")
     assert entry.load() is Board
