@@ -6,18 +6,11 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from edgeloop.cli import BAD_INPUT, INTERRUPTED, Command, Result, common_options
-from edgeloop.errors import MissingExtraError
+from edgeloop.cli import BAD_INPUT, INTERRUPTED, Command, Result
 
-__all__ = ["BENCH", "SUBCOMMANDS"]
-
-SUBCOMMANDS: dict[str, Command] = {}
-"""What `edgeloop bench WORD …` does instead of measuring; a file of such a name is reached as ./WORD."""
-
-_FLAGS = frozenset({"--json", "-v", "--verbose"})
+__all__ = ["BENCH"]
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -46,30 +39,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add("-o", "--out", metavar="FILE", help="write the result there, as JSON")
     add("--force", action="store_true", help="replace that file")
     add("--label", default="", help="a name for this run: a commit, a release")
-    if SUBCOMMANDS:
-        parser.epilog = "also: " + "; ".join(f"bench {name}: {its.help}" for name, its in SUBCOMMANDS.items())
-    _dispatch(parser)
-
-
-def _dispatch(parser: argparse.ArgumentParser) -> None:
-    """Hand what follows the word of a sub-command to a parser of its own."""
-    measuring = parser.parse_known_args
-
-    def parse(args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        given = list(sys.argv[1:] if args is None else args)
-        at = next((i for i, word in enumerate(given) if word not in _FLAGS), None)
-        if at is None or given[at] not in SUBCOMMANDS:
-            return measuring(given, namespace)
-        word = given.pop(at)
-        sub = argparse.ArgumentParser(
-            prog=f"{parser.prog} {word}", parents=[common_options()], description=f"{SUBCOMMANDS[word].help}."
-        )
-        SUBCOMMANDS[word].configure(sub)
-        sub.set_defaults(bench_action=word)
-        found, unknown = sub.parse_known_args(given, namespace)
-        return found, unknown
-
-    parser.parse_known_args = parse  # type: ignore[method-assign,assignment]  # argparse has no choice by the first word
+    add("--history", metavar="FILE", help="add the result to this file of JSON lines")
+    parser.epilog = "also: bench report, bench view"
 
 
 def _positive(text: str) -> float:
@@ -103,25 +74,23 @@ def _percent(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> Result:
-    if (word := getattr(args, "bench_action", None)) is not None:
-        command = SUBCOMMANDS[word]
-        if command.extra is not None and (missing := command.missing()) is not None:
-            raise MissingExtraError(command.extra, missing)
-        return command.run(args)
-
     if args.on:
         return _elsewhere(args)
     import msgspec
 
-    from edgeloop_bench.files import write_result
     from edgeloop_bench.measuring import measure
     from edgeloop_bench.table import as_table
+    from edgeloop_bench.writing import write_result
 
     result = measure(args, _progress())
     text = as_table(result)
     if args.out is not None:
         where = write_result(args.out, result, may_replace=args.force)
         text += f"\nwritten to {where}"
+    if args.history is not None:
+        from edgeloop_bench.history import append
+
+        append(args.history, result)
     code = INTERRUPTED if result.is_partial else BAD_INPUT if any(its.error for its in result.results) else None
     wrong = ("slower", "can't tell") if args.strict else ("slower",)
     if any(gate.outcome == "can't tell" for gate in result.gates) and not args.strict:
@@ -135,7 +104,7 @@ def _elsewhere(args: argparse.Namespace) -> Result:
     from edgeloop_bench.farm import as_result, run_on
     from edgeloop_bench.measuring import settings_of
 
-    given = {"--against": args.against, "--data": args.data, "--out": args.out}
+    given = {"--against": args.against, "--data": args.data, "--out": args.out, "--history": args.history}
     if here := [name for name, value in given.items() if value is not None]:
         raise ConfigError(f"{here[0]} is of this machine's measuring: without it, --on PLACE --json gives the results")
     passes = () if args.latency_only else PASSES

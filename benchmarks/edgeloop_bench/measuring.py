@@ -12,11 +12,12 @@ import msgspec
 from edgeloop.errors import ConfigError, EdgeloopError
 from edgeloop.machine import describe_machine
 from edgeloop_bench.compare import PASSES, Pass, compare
-from edgeloop_bench.files import check_new, is_result, read_result
 from edgeloop_bench.gate import Question, check_same_machine
 from edgeloop_bench.passes.accuracy import read_data
+from edgeloop_bench.reading import is_result, read_result
 from edgeloop_bench.result import BenchResult, Settings, SubjectResult
 from edgeloop_bench.subject import Subject, read_subject
+from edgeloop_bench.writing import check_new
 
 __all__ = ["measure", "settings_of"]
 

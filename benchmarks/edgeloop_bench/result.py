@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgeloop.backends import BackendName, Kernels
+from edgeloop.errors import ConfigError
 from edgeloop.latency import Latency, Ratio
 from edgeloop.machine import Machine
 
@@ -54,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True):
         rate_per_s: inputs a second in the multi-stream scenario; None leaves it out.
         deadline_us: what an answer may take there; None is the time between two inputs.
         seed: draws the inputs.
-        backend: the interpreter.
+        backend: the interpreter; "pytest-benchmark" where calls of any kind were measured by that.
         kernels: "default" or "reference".
         delegate: as `open_backend` takes it.
     """
@@ -67,9 +68,16 @@ class Settings(msgspec.Struct, frozen=True):
     rate_per_s: float | None = None
     deadline_us: float | None = None
     seed: int = 0
-    backend: BackendName = "litert"
+    backend: BackendName | Literal["pytest-benchmark"] = "litert"
     kernels: Kernels = "default"
     delegate: str | None = None
+
+    @property
+    def interpreter(self) -> BackendName:
+        """The interpreter. Raises `ConfigError` where there was none."""
+        if self.backend == "pytest-benchmark":
+            raise ConfigError("what pytest-benchmark measured is no model: there is nothing to open")
+        return self.backend
 
 
 class Vitals(msgspec.Struct, frozen=True):

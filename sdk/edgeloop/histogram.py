@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from edgeloop.errors import MessageError
 from edgeloop.profile import pack_counts, unpack_counts
 
-__all__ = ["LEAST_US", "MOST_US", "RELATIVE_ERROR", "LatencyHistogram", "histogram", "unpack_histogram"]
+__all__ = [
+    "LEAST_US",
+    "MOST_US",
+    "RELATIVE_ERROR",
+    "LatencyHistogram",
+    "bucket_value_us",
+    "histogram",
+    "unpack_histogram",
+]
 
 RELATIVE_ERROR = 0.01
 LEAST_US = 0.05
@@ -60,7 +68,12 @@ class LatencyHistogram:
         if not upto[-1]:
             return None
         bucket = int(np.searchsorted(upto, math.floor(q * (int(upto[-1]) - 1)), side="right"))
-        return LEAST_US * math.exp(bucket * _LOG_GAMMA) * (1 - RELATIVE_ERROR)
+        return float(bucket_value_us(np.array(bucket)))
+
+    def used(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The buckets that hold something, (k,) each: the value in microseconds that stands for one, and its count."""
+        at = np.flatnonzero(self.counts)
+        return bucket_value_us(at), self.counts[at]
 
     def pack(self) -> bytes:
         """For the wire: the first bucket in use, then the counts up to the last one; some hundred bytes as a rule."""
@@ -69,6 +82,12 @@ class LatencyHistogram:
             return b""
         first, last = int(used[0]), int(used[-1])
         return first.to_bytes(_OFFSET_BYTES, "little") + pack_counts(self.counts[first : last + 1])
+
+
+def bucket_value_us(bucket: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The latency in microseconds that stands for all in a bucket: within 1 % of each."""
+    value: NDArray[np.float64] = LEAST_US * np.exp(bucket * _LOG_GAMMA) * (1 - RELATIVE_ERROR)
+    return value
 
 
 def histogram(latency_us: NDArray[np.floating]) -> LatencyHistogram:

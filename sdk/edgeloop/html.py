@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["figure_html", "page", "table"]
+__all__ = ["data_html", "figure_html", "page", "table"]
 
 _STYLE = """
 :root { --ink: #1b1f24; --soft: #59636e; --paper: #ffffff; --line: #d9dee4; --good: #0a7f5a; --bad: #b8430b;
@@ -35,16 +36,19 @@ h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
   image-rendering: pixelated; }
 .swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; }
 svg.pixels { width: 72px; height: 72px; display: block; border-radius: 4px; }
-@media print { body { max-width: none; padding: 0; } h2, .plot, table { break-inside: avoid; } }
+@media print {
+  :root { --ink: #1b1f24; --soft: #59636e; --paper: #ffffff; --line: #d9dee4; --good: #0a7f5a; --bad: #b8430b;
+          color-scheme: light; }
+  body { max-width: none; padding: 0; } h2, .plot, table { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
 
 
-def page(title: str, body: str) -> str:
-    """A whole page. `body` is HTML; `title` is text."""
+def page(title: str, body: str, *, style: str = "") -> str:
+    """A whole page. `body` is HTML; `title` is text; `style` is CSS after what all pages share."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<style>{_STYLE}{style}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 
@@ -59,6 +63,14 @@ def table(
     top = "".join(f"<th{kind[i]}>{cell}</th>" for i, cell in enumerate(head))
     lines = ["<tr>" + "".join(f"<td{kind[i]}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows]
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def data_html(data: Any) -> str:
+    """Data for a page's scripts as a JSON element, in which nothing can end the element or begin another."""
+    code = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        code = code.replace(sign, f"\\u{ord(sign):04x}")
+    return f'<script type="application/json">{code}</script>'
 
 
 def figure_html(figure: Any, *, with_library: bool) -> str:

@@ -14,8 +14,8 @@ import pytest
 
 from edgeloop import cli
 from edgeloop.errors import DataError
-from edgeloop_bench import commands
-from edgeloop_bench.files import read_result, write_result
+from edgeloop_bench.reading import read_result
+from edgeloop_bench.writing import write_result
 from tiny_models import tiny_model
 
 QUICK = ("--seconds", "0.05", "--latency-only")
@@ -45,11 +45,11 @@ def test_what_is_written_reads_back_and_names_no_folder(written: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda raw: raw[: len(raw) // 2], "cut off or no JSON"),
-        (lambda raw: b"", "cut off or no JSON"),
-        (lambda raw: b'{"benchmarks": []}', "no result of `edgeloop bench`"),
-        (lambda raw: b'{"schema": 2}', "no result of `edgeloop bench`"),
-        (lambda raw: raw.replace(b'"schema": 2', b'"schema": 3'), "reads 2: upgrade edgeloop"),
+        (lambda raw: raw[: len(raw) // 2], "cut off, or no JSON"),
+        (lambda raw: b"", "is empty"),
+        (lambda raw: b'{"benchmarks": []}', "no result of edgeloop bench"),
+        (lambda raw: b'{"schema": 2}', "a damaged result"),
+        (lambda raw: raw.replace(b'"schema": 2', b'"schema": 3'), "reads 2: update it"),
         (lambda raw: raw.replace(b'"schema": 2', b'"schema": 1'), "measure again"),
     ],
 )
@@ -109,24 +109,3 @@ def test_ctrl_c_writes_what_was_measured_and_exits_with_130(model: Path, tmp_pat
     assert process.returncode == 130
     assert "INVALID, partial" in said
     assert read_result(out).is_partial
-
-
-def test_a_word_of_a_subcommand_is_handed_to_it(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def configure(parser):
-        parser.add_argument("files", nargs="*")
-        parser.add_argument("--width", type=int, default=1)
-
-    def run(args):
-        return cli.Result({"files": args.files, "width": args.width, "verbose": args.verbose})
-
-    monkeypatch.setitem(commands.SUBCOMMANDS, "page", cli.Command("make a page", configure, run))
-    assert cli.main(["bench", "--json", "page", "a", "b", "--width", "3"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"files": ["a", "b"], "width": 3, "verbose": False}
-    with pytest.raises(SystemExit):
-        cli.main(["bench", "page", "--seconds", "1"])
-    assert "unrecognized arguments: --seconds" in capsys.readouterr().err
-    monkeypatch.chdir(model.parent)
-    model.rename(model.parent / "page")
-    assert cli.main(["bench", *QUICK, "./page"]) == 0

@@ -14,10 +14,11 @@ from edgeloop import cli
 from edgeloop.latency import Ratio
 from edgeloop_bench import gate as gates
 from edgeloop_bench.draft import Draft
-from edgeloop_bench.files import encode_result, read_result
 from edgeloop_bench.gate import Question, finding_of, outcome_of, settle
+from edgeloop_bench.reading import read_result
 from edgeloop_bench.result import BenchResult, Gate
 from edgeloop_bench.subject import Subject
+from edgeloop_bench.writing import encode_result
 from edgeloop_converters.tflite import describe
 from small_graphs import B, graph, sum_and_product
 from tiny_models import tiny_model

@@ -56,7 +56,7 @@ def measure_accuracy(subject: Subject, data: Dataset, settings: Settings) -> Acc
     if subject.artifact is not None:
         with Runtime(
             subject.artifact,
-            backend=settings.backend,
+            backend=settings.interpreter,
             threads=settings.threads[0],
             kernels=settings.kernels,
             delegate=settings.delegate,

@@ -35,7 +35,7 @@ def measure_stages(artifact: Artifact, settings: Settings) -> tuple[Stage, ...]:
     """
     backend = open_backend(
         artifact.model,
-        settings.backend,
+        settings.interpreter,
         threads=settings.threads[0],
         kernels=settings.kernels,
         delegate=settings.delegate,

@@ -1,7 +1,8 @@
 """The `edgeloop` command: finds the sub-commands, runs one, prints its result, maps errors to exit codes.
 
-A sub-command is a `Command` that an entry point of the group `edgeloop.commands` names. Its module must
-import nothing heavy at its top: all of them are imported for `edgeloop --help`. See `Result` for what one returns.
+A sub-command is a `Command` that an entry point of the group `edgeloop.commands` names: `bench`, or `bench.report` for
+`edgeloop bench report`, where `bench` takes arguments of its own. Its module must import nothing heavy at its top: all
+of them are imported for `edgeloop --help`. See `Result` for what one returns.
 
 Exit codes: 0 when what was asked for holds, 1 when it was measured and does not hold, 2 on bad input.
 """
@@ -67,7 +68,7 @@ def find_commands() -> dict[str, Command]:
     commands: dict[str, Command] = {}
     for entry in sorted(entry_points(group="edgeloop.commands"), key=lambda e: e.name):
         try:
-            commands[entry.name] = entry.load()
+            commands[entry.name.replace(".", " ")] = entry.load()
         except (ImportError, AttributeError) as error:  # one broken plug-in must not take the others along
             sys.stderr.write(f"edgeloop: the command {entry.name!r} is left out: {error}: reinstall its package\n")
     return commands
@@ -170,7 +171,10 @@ def describe(error: BaseException) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the `edgeloop` command line with `argv` (default: the process's own) and give back its exit code."""
     commands = find_commands()
-    args = build_parser(commands).parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if " ".join(words[:2]) in commands:
+        words[:2] = [" ".join(words[:2])]
+    args = build_parser(commands).parse_args(words)
     import logging  # it costs as much as everything else in `edgeloop --help`
 
     logging.basicConfig(
