@@ -39,7 +39,8 @@ svg.pixels { width: 72px; height: 72px; display: block; border-radius: 4px; }
 @media print {
   :root { --ink: #1b1f24; --soft: #59636e; --paper: #ffffff; --line: #d9dee4; --good: #0a7f5a; --bad: #b8430b;
           color-scheme: light; }
-  body { max-width: none; padding: 0; } h2, .plot, table { break-inside: avoid; } h2, h3 { break-after: avoid; } }
+  body { max-width: none; padding: 0; } h2, .plot, table { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  .modebar { display: none !important; } }
 """
 
 

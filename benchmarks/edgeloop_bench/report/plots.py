@@ -115,7 +115,8 @@ def pareto(
         for name, those, kind in groups:
             if those:
                 symbol = kind if kind.startswith("x") else SYMBOLS[i % len(SYMBOLS)] + kind
-                labels = "on the front" in name and len(fronts) == 1 and len(line) <= _LABELLED
+                few = len(its) if "on the front" not in name else len(line)
+                labels = len(fronts) == 1 and few <= _LABELLED
                 data.append(_marks(those, name, symbol, colour(i), largest, metric, labels=labels))
     says = (
         f"Latency against {metric or 'file size'} of {len(artifacts)} artifacts on {len(devices)} device"
