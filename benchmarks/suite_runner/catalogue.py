@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from suite_runner import converter_suites, device_suites, line_suites
+from suite_runner import bench_suites, converter_suites, device_suites, line_suites
 
 __all__ = ["SUITES"]
 
-SUITES = (*device_suites.SUITES, *line_suites.SUITES, *converter_suites.SUITES)
+SUITES = (*device_suites.SUITES, *line_suites.SUITES, *bench_suites.SUITES, *converter_suites.SUITES)

@@ -190,6 +190,21 @@ SUITES: tuple[Suite, ...] = (
         ),
     ),
     Suite(
+        "observing",
+        "what profiling and sampling take of a processor, with their cap and without",
+        within(300, script("observing.py", "--json")),
+        within(120, script("observing.py", "--seconds", "2", "--json")),
+        (
+            Figure(
+                "processor that observing takes, capped at a tenth", lambda d: d["10 %"]["share"], "×", at_most(0.1)
+            ),
+            Figure("inputs that are profiled under the cap", lambda d: d["10 %"]["profiled"], "×"),
+            Figure("inferences a second under the cap", lambda d: d["10 %"]["runs_per_s"], "/s", better="higher"),
+            Figure("… without it", lambda d: d["100 %"]["runs_per_s"], "/s", better="higher"),
+        ),
+        (shared("models"),),
+    ),
+    Suite(
         "shadow",
         "what a shadow does to the first model's latency",
         within(900, script("shadow.py", "--json")),

@@ -3,7 +3,7 @@
 A is a network of 20 equal convolutions, and B one of 21: 5 % more of the very same work. Every run is a process of its
 own, as in CI, on the machine as it is: nothing is quieted down.
 
-    python benchmarks/suites/gate.py --runs 100 --seconds 1
+    python benchmarks/suites/gate.py [--runs 100] [--seconds 1] [--json]
 
 prints how many of the runs of A against a copy of A say "no difference" and pass `--fail-if-slower 5%`, and how many of
 the runs of B against A say "slower" and fail `--fail-if-slower 2%`, each with its 95 % interval (E. B. Wilson,
@@ -101,35 +101,58 @@ def say(what: str, found: int, of: int) -> None:
 
 def campaign(
     title: str, model: Path, against: Path, limit: str, wanted: tuple[str, int], runs: int, seconds: float
-) -> None:
+) -> dict[str, Any]:
     """So many runs of one pair, counted."""
     seen = [gate(model, against, limit, seconds) for _ in range(runs)]
     findings, exits = Counter(g["finding"] for _, g in seen), Counter(code for code, _ in seen)
     ratios = [g["ratio"]["value"] for _, g in seen]
     openings = [g["ratio"]["rounds"] for _, g in seen]
     stolen = [g["vitals"]["stolen_percent"] for _, g in seen if g["vitals"]["stolen_percent"] is not None]
-    print(f"{title}, --fail-if-slower {limit}")
-    say(f'says "{wanted[0]}"', findings[wanted[0]], runs)
-    say(f"exits with {wanted[1]}", exits[wanted[1]], runs)
-    say("can't tell the outcome", sum(g["outcome"] == "can't tell" for _, g in seen), runs)
-    print(f"  all findings: {dict(findings)}")
-    middle = np.percentile(ratios, [5, 50, 95])
-    print(f"  ratio: median {middle[1]:.4f}, 90 % of the runs within {middle[0]:.4f} and {middle[2]:.4f}")
-    print(f"  openings: {dict(sorted(Counter(openings).items()))}; taken by others: {np.median(stolen):.0f} % (median)")
+    return {
+        "title": title,
+        "limit": limit,
+        "runs": runs,
+        "wanted": list(wanted),
+        "found": findings[wanted[0]],
+        "exited": exits[wanted[1]],
+        "untold": sum(g["outcome"] == "can't tell" for _, g in seen),
+        "findings": dict(findings),
+        "ratio": [round(float(end), 4) for end in np.percentile(ratios, [5, 50, 95])],
+        "openings": dict(sorted(Counter(openings).items())),
+        "stolen_percent": round(float(np.median(stolen)), 1) if stolen else None,
+    }
+
+
+def show(pair: dict[str, Any]) -> None:
+    """For people."""
+    print(f"{pair['title']}, --fail-if-slower {pair['limit']}")
+    say(f'says "{pair["wanted"][0]}"', pair["found"], pair["runs"])
+    say(f"exits with {pair['wanted'][1]}", pair["exited"], pair["runs"])
+    say("can't tell the outcome", pair["untold"], pair["runs"])
+    print(f"  all findings: {pair['findings']}")
+    low, middle, high = pair["ratio"]
+    print(f"  ratio: median {middle:.4f}, 90 % of the runs within {low:.4f} and {high:.4f}")
+    print(f"  openings: {pair['openings']}; taken by others: {pair['stolen_percent']} % (median)")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="of each pair (default 100)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of counted calls for each file (default 1)")
+    parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         a, copy, b = (Path(folder) / name for name in ("a.tflite", "copy.tflite", "b.tflite"))
         a.write_bytes(convolutions(LAYERS))
         copy.write_bytes(a.read_bytes())
         b.write_bytes(convolutions(LAYERS + 1))
-        campaign("A/A", copy, a, "5%", ("no difference", 0), args.runs, args.seconds)
-        campaign("A/B, B has 5 % more work", b, a, "2%", ("slower", 1), args.runs, args.seconds)
+        same = campaign("A/A", copy, a, "5%", ("no difference", 0), args.runs, args.seconds)
+        more = campaign("A/B, B has 5 % more work", b, a, "2%", ("slower", 1), args.runs, args.seconds)
+    if args.json:
+        print(json.dumps({"same": same, "more": more}, indent=2))
+        return
+    show(same)
+    show(more)
 
 
 if __name__ == "__main__":

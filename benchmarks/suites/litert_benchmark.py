@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -70,9 +71,14 @@ def compiled(model: Path) -> Callable[[], object]:
     return lambda: loaded.run_by_name(key, inputs, outputs)
 
 
-def say(what: str, over: list[float], under: list[float]) -> None:
+def paired(over: list[float], under: list[float]) -> dict[str, Any]:
+    """The median ratio over the turns, and its 95 % interval."""
     pairs = np.array(over) / np.array(under)
-    ci, middle = median_interval(pairs), float(np.median(pairs))
+    return {"value": float(np.median(pairs)), "ci": median_interval(pairs)}
+
+
+def say(what: str, ratio: dict[str, Any]) -> None:
+    ci, middle = ratio["ci"], ratio["value"]
     if ci is None or (max(abs(end - 1) for end in ci) > WITHIN and min(ci) <= 1 + WITHIN and max(ci) >= 1 - WITHIN):
         said = "can't tell whether within"
     else:
@@ -85,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=40, help="openings by each (default 40)")
     parser.add_argument("--runs", type=int, default=200, help="calls in each (default 200)")
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--layers", type=int, default=60, help="convolutions of the model, 3 µs each (default 60)")
     args = parser.parse_args(argv)
     seen: dict[str, list[float]] = {"tool": [], "interpreter": [], "compiled": []}
@@ -101,12 +108,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             if not turn % 2:
                 seen["tool"].append(their_tool_us(model, args.runs))
     medians = {name: float(np.median(its)) for name, its in seen.items()}
+    ratios = {
+        "as_they_are": paired(seen["interpreter"], seen["tool"]),
+        "tools": paired(seen["compiled"], seen["tool"]),
+        "interfaces": paired(seen["interpreter"], seen["compiled"]),
+    }
+    if args.json:
+        print(json.dumps({"layers": args.layers, "median_us": medians, **ratios}, indent=2))
+        return
     print(f"{args.layers} convolutions, {args.turns} turns of {args.runs} calls; median calls: Interpreter.invoke "
           f"{medians['interpreter']:,.0f} µs, CompiledModel.run_by_name {medians['compiled']:,.0f} µs, "
           f"litert-benchmark {medians['tool']:,.0f} µs")  # fmt: skip
-    say("as they are: edgeloop's Interpreter.invoke to litert-benchmark", seen["interpreter"], seen["tool"])
-    say("the tools: edgeloop's loop to litert-benchmark, the same call", seen["compiled"], seen["tool"])
-    say("the interfaces: Interpreter to CompiledModel, the same loop", seen["interpreter"], seen["compiled"])
+    say("as they are: edgeloop's Interpreter.invoke to litert-benchmark", ratios["as_they_are"])
+    say("the tools: edgeloop's loop to litert-benchmark, the same call", ratios["tools"])
+    say("the interfaces: Interpreter to CompiledModel, the same loop", ratios["interfaces"])
 
 
 if __name__ == "__main__":

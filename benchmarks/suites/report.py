@@ -5,7 +5,7 @@
 The results are synthetic: drawn at random, of boards and models that are named so. The page is opened in headless
 Chromium without network, five times in a fresh browser each; the least and the most of each time are told, beside an
 empty page of the same browser, and the processor's time of the page's main thread until the first plot stands, which
-other work on the machine stretches less. It fails where the quickest load, or the least of that time, isn't under 2 s.
+other work on the machine stretches less. It fails where the median of either by the wall's clock isn't under 2 s.
 `--keep` leaves the page there with screenshots: light, dark, on a phone, printed.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -91,11 +92,13 @@ def measure(count: int, folder: Path, binary: str) -> dict[str, Any]:
         "page_bytes": len(html.encode()),
         "empty_page_s": [round(min(empties), 3), round(max(empties), 3)],
         "load_s": [round(min(loads), 3), round(max(loads), 3)],
+        "load_median_s": round(statistics.median(loads), 3),
         "first_plot_s": [round(min(firsts), 3), round(max(firsts), 3)],
+        "first_plot_median_s": round(statistics.median(firsts), 3),
         "first_plot_cpu_s": [round(min(busy), 3), round(max(busy), 3)],
         "load_1m": round(os.getloadavg()[0], 1),
         "console": said,
-        "holds": min(loads) < LIMIT_S and min(busy) < LIMIT_S and not said,
+        "holds": statistics.median(loads) < LIMIT_S and statistics.median(firsts) < LIMIT_S and not said,
     }
 
 
@@ -126,7 +129,9 @@ def take_screenshots(page: Path, folder: Path, binary: str) -> None:
 def as_text(found: dict[str, Any]) -> str:
     """For people."""
     spans = {
-        key: f"{found[key][0]:.2f} to {found[key][1]:.2f} s" for key in found if key.endswith("_s") and key != "made_s"
+        key: f"{found[key][0]:.2f} to {found[key][1]:.2f} s"
+        for key, value in found.items()
+        if key.endswith("_s") and isinstance(value, list)
     }
     return (
         f"{found['results']:,} synthetic results\n"
