@@ -193,7 +193,7 @@ SUITES: tuple[Suite, ...] = (
         "observing",
         "what profiling and sampling take of a processor, with their cap and without",
         within(300, script("observing.py", "--json")),
-        within(120, script("observing.py", "--seconds", "2", "--json")),
+        within(60, script("observing.py", "--seconds", "2", "--json")),
         (
             Figure(
                 "processor that observing takes, capped at a tenth", lambda d: d["10 %"]["share"], "×", at_most(0.1)
