@@ -1,6 +1,6 @@
 """Runs the suites one after another and writes `benchmarks/RESULTS.md`: what `make bench` does.
 
-    python benchmarks/run_suites.py [--quick] [--only SUITE]… [--results FILE] [--out FOLDER] [--list]
+    python benchmarks/run_suites.py [--quick] [--only SUITE]… [--without SUITE]… [--results FILE] [--out FOLDER] [--list]
 
 Each suite runs in processes of its own, with a limit on its time; one that fails, or lacks what it needs, is told with
 its reason, and the others are run. Documents, logs and all of it together (`suites.json`) go to FOLDER. With `--only`,
@@ -34,6 +34,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short settings: some ten minutes in all")
     parser.add_argument("--only", action="append", metavar="SUITE", choices=[s.name for s in SUITES], help="repeatable")
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="SUITE", choices=[s.name for s in SUITES], help="repeatable"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="the page of a whole run")
     parser.add_argument("--out", type=Path, default=REPO / "out" / "bench", metavar="FOLDER")
     parser.add_argument("--list", action="store_true", help="name the suites and stop")
@@ -47,7 +50,10 @@ def main() -> int:
     records: list[Record] = []
     for suite in chosen:
         sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {suite.name}: {suite.what}\n")
-        record = run_suite(suite, quick=args.quick, out=args.out)
+        if suite.name in args.without:
+            record = Record(suite.name, "", "skipped", "left out of this run")
+        else:
+            record = run_suite(suite, quick=args.quick, out=args.out)
         records.append(record)
         said = f": {record.reason}" if record.reason else ""
         sys.stderr.write(f"          {record.outcome} in {record.seconds:.0f} s{said}\n")

@@ -6,4 +6,4 @@ from suite_runner import bench_suites, converter_suites, device_suites, line_sui
 
 __all__ = ["SUITES"]
 
-SUITES = (*device_suites.SUITES, *line_suites.SUITES, *bench_suites.SUITES, *converter_suites.SUITES)
+SUITES = (*device_suites.SUITES, *bench_suites.SUITES, *line_suites.SUITES, *converter_suites.SUITES)
