@@ -1,6 +1,6 @@
 """Runs the suites one after another and writes `benchmarks/RESULTS.md`: what `make bench` does.
 
-    python benchmarks/run_suites.py [--quick] [--only SUITE]… [--without SUITE]… [--results FILE] [--out FOLDER] [--list]
+    python benchmarks/run_suites.py [--quick] [--only SUITE]… [--without SUITE]… [--results F] [--out FOLDER] [--list]
 
 Each suite runs in processes of its own, with a limit on its time; one that fails, or lacks what it needs, is told with
 its reason, and the others are run. Documents, logs and all of it together (`suites.json`) go to FOLDER. With `--only`,
