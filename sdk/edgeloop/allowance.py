@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 __all__ = ["Allowance", "draw"]
 
 _BURST_S = 4.0  # of income are kept for a busy moment
-_FIRST_S = 0.5  # of income are there at the start
 _REMEMBERED = 0.8  # of what rows have cost, from batch to batch
 _LEAST = 1 / 256  # so that no input is ever without a chance
 _LEAST_ROWS = 64  # a batch costs something however few are looked at, so fewer batches are
@@ -28,7 +27,7 @@ class Allowance:
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._tokens_s = share * _FIRST_S
+        self._tokens_s = 0.0  # the first batch is looked at on credit, since nobody knows what it costs
         self._at_s: float | None = None
         self._rows = self._cost_s = 0.0
 
