@@ -20,6 +20,7 @@ from edgeloop.messages import encode_up
 from edgeloop.topics import DeviceTopics, shard_of
 
 WINDOW = 2000  # what ingest grants
+WAITING = 30_000
 
 
 def device_of(shard: int) -> str:
@@ -35,7 +36,10 @@ def preload(url: str, n: str, shards: str) -> dict:
     for seq in range(1, int(n) + 1):
         for name in names:
             mine.publish(DeviceTopics(name).up("sample"), encode_up(sample(rng, seq, name)), 1)
-    while mine._out_messages:  # noqa: SLF001  # paho has no other word for it
+        # paho's packet identifiers begin again after 65,535, and a message that still waits under one is lost then.
+        while seq % 1000 == 0 and len(mine._out_messages) > WAITING:  # noqa: SLF001  # paho has no other word for it
+            time.sleep(0.01)
+    while mine._out_messages:  # noqa: SLF001
         time.sleep(0.01)
     return {}
 
