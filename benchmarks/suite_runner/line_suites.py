@@ -10,16 +10,21 @@ from suite_runner.suite import Suite, module, program, script, within
 __all__ = ["SUITES"]
 
 
-def delivered(baud: int) -> tuple[Figure, Figure]:
+def delivered(baud: int) -> tuple[Figure, ...]:
     """With the smallest window of a board, and with the largest."""
 
     def shares(d: Any) -> list[float]:
         return [line["delivery_of_ceiling"] for line in d["lines"] if line["baud"] == baud]
 
+    def samples(d: Any) -> float:
+        lines = [line for line in d["lines"] if line["baud"] == baud]
+        return min(max(stream["received"] for stream in line["streams_of_ceiling"]) for line in lines)
+
     what = f"a model's delivery at {baud:,} baud, of the line's ceiling"
     return (
         Figure(f"{what}, worst window", lambda d: min(shares(d)), "×", at_least(0.8)),
         Figure(f"{what}, best window", lambda d: max(shares(d)), "×", at_least(0.8)),
+        Figure(f"samples at {baud:,} baud, of the line's ceiling, worst window", samples, "×", at_least(0.8)),
     )
 
 
