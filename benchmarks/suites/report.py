@@ -37,7 +37,10 @@ SCROLLED = """(async () => {
     scrollTo(0, y);
     await new Promise((done) => setTimeout(done, 60));
   }
-  while (document.querySelector("figure.drawn:not([data-drawn])")) await new Promise((done) => setTimeout(done, 60));
+  for (let left; (left = document.querySelector("figure.drawn:not([data-drawn])"));) {
+    left.scrollIntoView();  // a busy machine may have scrolled past it
+    await new Promise((done) => setTimeout(done, 60));
+  }
   scrollTo(0, 0);
   await new Promise((done) => setTimeout(done, 300));
 })()"""

@@ -69,12 +69,20 @@
     }
   }
 
-  // Plotly takes longer to start than all else here: it is started when the rest of the page stands.
-  function start() {
+  // Plotly takes longer to start than all else here: a script with an address is compiled beside the page, an inline one
+  // holds it up. Whoever prints can't wait for it.
+  const code = () => document.getElementById("plotly").textContent;
+  function start(then) {
+    const script = document.createElement("script");
+    script.src = URL.createObjectURL(new Blob([code()], {type: "text/javascript"}));
+    script.onload = then;
+    document.head.append(script);
+  }
+  function startNow() {
     if (window.Plotly) return;
-    const code = document.createElement("script");
-    code.textContent = document.getElementById("plotly").textContent;
-    document.head.append(code);
+    const script = document.createElement("script");
+    script.textContent = code();
+    document.head.append(script);
   }
   const redraw = () => figures.filter((f) => f.dataset.drawn).forEach((f) => draw(f));
   const near = new IntersectionObserver((seen) => {
@@ -85,16 +93,15 @@
       }
     }
   }, {rootMargin: "300px"});
-  const begin = () => setTimeout(() => {
-    start();
+  const begin = () => setTimeout(() => start(() => {
     figures.filter((one) => !one.dataset.drawn).forEach((figure) => near.observe(figure));
-  });
+  }));
   if (document.readyState === "complete") begin();
   else addEventListener("load", begin);
 
   dark.addEventListener("change", redraw);
   addEventListener("beforeprint", () => {
-    start();
+    startNow();
     near.disconnect();
     document.querySelectorAll("details:has(figure)").forEach((one) => { one.open = true; });
     figures.forEach((figure) => draw(figure, {toPrint: true}));
