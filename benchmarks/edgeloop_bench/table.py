@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from edgeloop_bench.gate import finding_of, noise_text
 from edgeloop_bench.result import BenchResult, Gate, Scenario, SubjectResult
 
-__all__ = ["align", "as_table", "us"]
+__all__ = ["align", "as_table", "gate_text", "us"]
 
 SLOWEST = 5
 NAME_LENGTH = 40
@@ -17,7 +17,7 @@ def as_table(result: BenchResult) -> str:
     """The whole result: what it ran on, every figure of each artifact, comparisons, and the verdict."""
     parts = [_where(result), _latencies(result), _costs(result)]
     parts += [_operators(subject) for subject in result.results if subject.operators]
-    parts += [[_gate_text(gate) for gate in result.gates], _verdict(result)]
+    parts += [[gate_text(gate) for gate in result.gates], _verdict(result)]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -124,7 +124,8 @@ def _short(name: str) -> str:
     return last if len(last) <= NAME_LENGTH else f"…{last[1 - NAME_LENGTH :]}"
 
 
-def _gate_text(gate: Gate) -> str:
+def gate_text(gate: Gate) -> str:
+    """What a comparison came to, in one line."""
     ratio = gate.ratio
     interval = "" if ratio.ci is None else f" ({ratio.ci[0]:.3f}–{ratio.ci[1]:.3f} at {gate.confidence:.2%})"
     said = {"slower": "SLOWER", "faster": "faster", "no difference": "no difference", "can't tell": "can't tell"}

@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from edgeloop.errors import DataError
+from edgeloop.latency import Ratio
 from edgeloop_bench.report.gathered import front, gather
 from edgeloop_bench.report.page import render
 from edgeloop_bench.report.scales import format_us, log_axis, short
-from edgeloop_bench.result import BenchResult
+from edgeloop_bench.result import BenchResult, Gate, Outcome
 
 Make = Callable[..., BenchResult]
 EVIL = "<script>window.pwned = 1</script><img src=x onerror=pwned()>"
@@ -78,6 +79,16 @@ def test_invalid_and_partial_come_before_any_figure(synthetic: Make) -> None:
     for words in ("INVALID because", "throttled: under-voltage", "Partial", "x.json: cut off"):
         assert words in start
     assert "✗" in start
+
+
+@pytest.mark.parametrize(("outcome", "sign"), [("holds", "✓"), ("slower", "✗"), ("can't tell", "✗"), (None, "✓")])
+def test_what_a_gate_found_comes_before_any_figure(synthetic: Make, outcome: Outcome | None, sign: str) -> None:
+    gate = Gate(EVIL, "old.tflite", Ratio(1.04, (1.03, 1.05), 12), 0.9875, True, "slower", outcome and 1.02, outcome)
+    html = render([msgspec.structs.replace(synthetic(), gates=(gate,))])
+    start = html[: html.index("<h2")]
+    assert f"{sign} Compared" in start
+    assert "against old.tflite: SLOWER; ratio 1.040 (1.030–1.050 at 98.75%), 12 openings" in start
+    assert "<img" not in start
 
 
 def test_nothing_from_a_result_becomes_a_part_of_the_page(synthetic: Make) -> None:

@@ -12,6 +12,7 @@ from edgeloop_bench.history import device_of
 from edgeloop_bench.report.gathered import Gathered, letter
 from edgeloop_bench.report.scales import format_us
 from edgeloop_bench.result import BenchResult
+from edgeloop_bench.table import gate_text
 
 __all__ = ["how_html", "verdicts_html"]
 
@@ -39,6 +40,9 @@ def verdicts_html(gathered: Gathered, problems: Sequence[str]) -> str:
         parts.append(
             _box("no", f"Partial: {which} stopped before the end.", "<p>What was measured until then is here.</p>")
         )
+    if gates := [gate for run in reversed(runs) for gate in run.gates]:
+        missed = any(gate.outcome in {"slower", "can't tell"} for gate in gates)
+        parts.append(_box("no" if missed else "", "Compared", _lines(Counter(map(gate_text, gates)), len(runs))))
     if errors:
         parts.append(_box("no", "Failed", _lines(errors, len(gathered.rows))))
     if problems:
