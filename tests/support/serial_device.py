@@ -151,3 +151,8 @@ class Host:
         if offset < end:
             raise TimeoutError(f"no DATA gets through: {offset} of {end} bytes")
         return self.ask(m.EndRequest(slot), 5) if stop_at is None else m.Data(offset)
+
+
+def refused(answer: m.Message, text: str = "") -> bool:
+    """Whether that is a refusal, with this in its words."""
+    return isinstance(answer, m.Error) and answer.code == m.ErrorCode.REFUSED and text in answer.text
