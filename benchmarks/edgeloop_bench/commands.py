@@ -82,14 +82,16 @@ def _run(args: argparse.Namespace) -> Result:
     from edgeloop_bench.table import as_table
     from edgeloop_bench.writing import write_result
 
+    if args.history is not None:
+        from edgeloop_bench.history import append, check_appendable
+
+        check_appendable(args.history)  # before the work, not after it
     result = measure(args, _progress())
     text = as_table(result)
     if args.out is not None:
         where = write_result(args.out, result, may_replace=args.force)
         text += f"\nwritten to {where}"
     if args.history is not None:
-        from edgeloop_bench.history import append
-
         append(args.history, result)
     code = INTERRUPTED if result.is_partial else BAD_INPUT if any(its.error for its in result.results) else None
     wrong = ("slower", "can't tell") if args.strict else ("slower",)
@@ -104,7 +106,13 @@ def _elsewhere(args: argparse.Namespace) -> Result:
     from edgeloop_bench.farm import as_result, run_on
     from edgeloop_bench.measuring import settings_of
 
-    given = {"--against": args.against, "--data": args.data, "--out": args.out, "--history": args.history}
+    given = {
+        "--against": args.against,
+        "--fail-if-slower": args.fail_if_slower,
+        "--data": args.data,
+        "--out": args.out,
+        "--history": args.history,
+    }
     if here := [name for name, value in given.items() if value is not None]:
         raise ConfigError(f"{here[0]} is of this machine's measuring: without it, --on PLACE --json gives the results")
     passes = () if args.latency_only else PASSES

@@ -16,7 +16,17 @@ from edgeloop_bench.change_points import ChangePoint, change_points
 from edgeloop_bench.reading import Found, parse_result
 from edgeloop_bench.result import BenchResult, Scenario, SubjectResult
 
-__all__ = ["Device", "Point", "Series", "append", "device_of", "headline", "read_history", "series_of"]
+__all__ = [
+    "Device",
+    "Point",
+    "Series",
+    "append",
+    "check_appendable",
+    "device_of",
+    "headline",
+    "read_history",
+    "series_of",
+]
 
 _LONGEST_FIRST_LINE = 1 << 24
 
@@ -97,6 +107,18 @@ def append(path: str | Path, result: BenchResult) -> None:
             os.fsync(file.fileno())
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def check_appendable(path: str | Path) -> None:
+    """See, before the work, that `append` will take a result there; a file that is absent is made empty.
+
+    Raises:
+        OSError, DataError: as `append` does.
+    """
+    with open(path, "a+b") as file:  # noqa: PTH123  # as `append`: to read and to add
+        file.seek(0)
+        if start := file.read(_LONGEST_FIRST_LINE):
+            _check_is_history(start, str(path))
 
 
 def _check_is_history(start: bytes, where: str) -> None:

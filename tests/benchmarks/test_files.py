@@ -83,6 +83,20 @@ def test_a_file_that_appears_during_the_run_stays_too(written: Path) -> None:
     assert read_result(where).label == "later"
 
 
+def test_a_history_that_is_none_is_refused_before_the_work(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("not a history")
+    assert (
+        cli.main(["bench", *QUICK, str(model), "--history", str(tmp_path / "notes.txt"), "-o", str(tmp_path / "o")])
+        == 2
+    )
+    assert "no history of edgeloop bench" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists(), "it measured first"
+    assert cli.main(["bench", *QUICK, str(model), "--history", str(tmp_path / "h.jsonl")]) == 0
+    assert len((tmp_path / "h.jsonl").read_text().splitlines()) == 1
+
+
 def test_ctrl_c_writes_what_was_measured_and_exits_with_130(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     command = [
